@@ -1,0 +1,1 @@
+"""Benchmarks that compare certctl with what somebody would run instead of it."""

@@ -1,0 +1,108 @@
+"""The installation's keyring: from the settings, or made once beside a SQLite database."""
+
+from __future__ import annotations
+
+import base64
+import os
+from pathlib import Path
+
+import sqlalchemy as sa
+
+from certctl_core.app.errors import KeyringMissing, KeyringWrong
+from certctl_core.app.sealed import in_words, unopened
+from certctl_core.kernel.config import Settings
+from certctl_core.kernel.db import UnitOfWorkFactory, Uow, instance
+from certctl_core.kernel.secrets import (
+    SALT_BYTES,
+    Keyring,
+    KeySpec,
+    Purpose,
+    SealBroken,
+    UnknownKeyId,
+    generate_keyring,
+    parse_keyring,
+    parse_single_key,
+)
+
+_FILE = "keyring"
+_CANARY = b"certctl"
+_PLACE = {"table": "instance", "column": "value", "row_id": "canary"}
+
+
+def open_keyring(settings: Settings, units: UnitOfWorkFactory, *, is_sure: bool = False) -> Keyring:
+    """The keyring that opens this database (08 boot step 8).
+
+    Args:
+        settings: The settings with the keys.
+        units: The database.
+        is_sure: A process before this one has tried the keys on every sealed row: the canary will do.
+
+    Raises:
+        KeyringMissing: None is configured and none may be made.
+        KeyringWrong: It does not open the canary, or a row that is sealed: another
+            installation's, or a lost key. The rows are named, and nothing is changed.
+        KeyringMalformed: The setting cannot be read.
+    """
+    with units.begin() as uow:
+        salt = _salt(uow)
+        canary = uow.scalar(sa.select(instance.c.value).where(instance.c.name == "canary"))
+        try:
+            specs = _specs(settings, is_postgres=uow.is_postgres, has_data=canary is not None)
+        except KeyringMissing:
+            rows = unopened(uow, None)
+            if not rows:
+                raise
+            raise KeyringMissing(needed=f" and is needed for {in_words(rows)}") from None
+        keyring = Keyring(specs, salt=salt)
+        if canary is None:
+            sealed = keyring.seal(Purpose.CANARY, _CANARY, **_PLACE)
+            uow.execute(sa.insert(instance).values(name="canary", value=sealed))
+            return keyring
+    rows = []
+    if not is_sure:
+        with units.read() as uow:
+            rows = unopened(uow, keyring)
+    closed = f"; closed stay {in_words(rows)}" if rows else ""
+    try:
+        keyring.open(Purpose.CANARY, canary, **_PLACE)
+    except UnknownKeyId as error:
+        reason = f"it was sealed with {error.data['kid']}{closed}"
+        raise KeyringWrong(reason=reason) from error
+    except SealBroken as error:
+        reason = f"a key of the same name with another value{closed}"
+        raise KeyringWrong(reason=reason) from error
+    if rows:
+        raise KeyringWrong(reason=f"a key is missing or another one{closed}")
+    return keyring
+
+
+def _salt(uow: Uow) -> bytes:
+    text = uow.scalar(sa.select(instance.c.value).where(instance.c.name == "salt"))
+    if text is None:
+        text = base64.b64encode(os.urandom(SALT_BYTES)).decode()
+        uow.execute(sa.insert(instance).values(name="salt", value=text))
+    return base64.b64decode(text)
+
+
+def _specs(settings: Settings, *, is_postgres: bool, has_data: bool) -> tuple[KeySpec, ...]:
+    encryption = settings.encryption
+    if encryption.keys is not None:
+        return parse_keyring(encryption.keys.reveal())
+    if encryption.key is not None:
+        return parse_single_key(encryption.key.reveal())
+    path = settings.data_dir / _FILE
+    if path.exists():
+        return parse_keyring(path.read_text().strip())
+    if is_postgres or has_data:
+        raise KeyringMissing(needed="")
+    return parse_keyring(_make(path))
+
+
+def _make(path: Path) -> str:
+    text = generate_keyring()
+    descriptor = os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600)
+    with os.fdopen(descriptor, "w") as handle:
+        handle.write(text + "\n")
+        handle.flush()
+        os.fsync(handle.fileno())
+    return text

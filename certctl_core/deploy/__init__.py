@@ -1,0 +1,68 @@
+"""The deploy transaction: certificate files, reload, verification, rollback (spec 07 §9 to §11).
+
+It runs on the target host, inside the agent: no database, no server. ``DeployEngine`` is the door.
+"""
+
+from __future__ import annotations
+
+from certctl_core.deploy.engine import DeployEngine
+from certctl_core.deploy.errors import (
+    BaselineBroken,
+    Cancelled,
+    CheckFailed,
+    CommandUnavailable,
+    ConnectFailed,
+    DeployError,
+    IdRefused,
+    KeyMissing,
+    PathRefused,
+    PolicyDenied,
+    PolicyUnsafe,
+    ReloadFailed,
+    TargetBusy,
+    ValidateFailed,
+    VerifyFailed,
+    WriteFailed,
+)
+from certctl_core.deploy.policy import Policy
+from certctl_core.deploy.report import (
+    RETRYABLE,
+    DeployReport,
+    Failure,
+    Outcome,
+    Rollback,
+    Stage,
+    StageResult,
+    Verification,
+    VerificationStatus,
+)
+
+__all__ = [
+    "RETRYABLE",
+    "BaselineBroken",
+    "Cancelled",
+    "CheckFailed",
+    "CommandUnavailable",
+    "ConnectFailed",
+    "DeployEngine",
+    "DeployError",
+    "DeployReport",
+    "Failure",
+    "IdRefused",
+    "KeyMissing",
+    "Outcome",
+    "PathRefused",
+    "Policy",
+    "PolicyDenied",
+    "PolicyUnsafe",
+    "ReloadFailed",
+    "Rollback",
+    "Stage",
+    "StageResult",
+    "TargetBusy",
+    "ValidateFailed",
+    "Verification",
+    "VerificationStatus",
+    "VerifyFailed",
+    "WriteFailed",
+]

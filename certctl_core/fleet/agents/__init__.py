@@ -1,0 +1,92 @@
+"""Agents: the processes on target hosts that make keys and deploy certificates."""
+
+from certctl_core.fleet.agents.authentication import AgentAuthenticator
+from certctl_core.fleet.agents.errors import (
+    AgentHasDependencies,
+    AgentKeyInvalid,
+    AgentMismatch,
+    AgentNameTaken,
+    AgentNotFound,
+    AgentRetired,
+    AgentUnusable,
+    EnrollmentTokenInvalid,
+    EnrollmentTokenNotFound,
+    RetireReasonMissing,
+    TooManyEnrollments,
+)
+from certctl_core.fleet.agents.events import (
+    AgentEnrolled,
+    AgentIdentityMismatch,
+    AgentKeyRotated,
+    AgentRegistered,
+    AgentRetirementCascaded,
+    AgentReturned,
+    AgentUpdated,
+    AgentWentOffline,
+    EnrollmentTokenCreated,
+    EnrollmentTokenRevoked,
+)
+from certctl_core.fleet.agents.loops import sweep_agents
+from certctl_core.fleet.agents.schemas import (
+    AgentBody,
+    AgentQuery,
+    AgentView,
+    Capabilities,
+    CreateEnrollmentToken,
+    EnrollAgent,
+    EnrolledView,
+    Heartbeat,
+    HeartbeatView,
+    NewAgentView,
+    RegisterAgent,
+    RetiredView,
+    RetireQuery,
+)
+from certctl_core.fleet.agents.service import AgentService
+from certctl_core.fleet.agents.tokens import EnrollmentTokens
+from certctl_core.fleet.agents.types import KEY_PREFIX, AgentStatus
+from certctl_core.fleet.agents.workflow import AgentWorkflow
+
+__all__ = [
+    "KEY_PREFIX",
+    "AgentAuthenticator",
+    "AgentBody",
+    "AgentEnrolled",
+    "AgentHasDependencies",
+    "AgentIdentityMismatch",
+    "AgentKeyInvalid",
+    "AgentKeyRotated",
+    "AgentMismatch",
+    "AgentNameTaken",
+    "AgentNotFound",
+    "AgentQuery",
+    "AgentRegistered",
+    "AgentRetired",
+    "AgentRetirementCascaded",
+    "AgentReturned",
+    "AgentService",
+    "AgentStatus",
+    "AgentUnusable",
+    "AgentUpdated",
+    "AgentView",
+    "AgentWentOffline",
+    "AgentWorkflow",
+    "Capabilities",
+    "CreateEnrollmentToken",
+    "EnrollAgent",
+    "EnrolledView",
+    "EnrollmentTokenCreated",
+    "EnrollmentTokenInvalid",
+    "EnrollmentTokenNotFound",
+    "EnrollmentTokenRevoked",
+    "EnrollmentTokens",
+    "Heartbeat",
+    "HeartbeatView",
+    "NewAgentView",
+    "RegisterAgent",
+    "RetireQuery",
+    "RetireReasonMissing",
+    "RetiredView",
+    "TooManyEnrollments",
+    "sweep_agents",
+]

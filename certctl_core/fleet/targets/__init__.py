@@ -1,0 +1,77 @@
+"""Targets: the places that certificates are deployed to, driven by agents."""
+
+from certctl_core.fleet.targets.configs import TargetConfigs
+from certctl_core.fleet.targets.errors import (
+    SingleHolder,
+    TargetInUse,
+    TargetNameTaken,
+    TargetNotFound,
+    TargetNotLinked,
+    TargetSecretsUnreadable,
+    TargetUnusable,
+    UnknownTargetKind,
+)
+from certctl_core.fleet.targets.events import (
+    TargetCreated,
+    TargetDeleted,
+    TargetLinked,
+    TargetRetired,
+    TargetTested,
+    TargetUnlinked,
+    TargetUpdated,
+)
+from certctl_core.fleet.targets.schemas import (
+    CheckView,
+    CreateTarget,
+    LinkedTargetView,
+    LinkQuery,
+    LinkTarget,
+    PatchTarget,
+    TargetBody,
+    TargetKindsView,
+    TargetKindView,
+    TargetQuery,
+    TargetView,
+    TestReport,
+    TestStarted,
+    storable,
+)
+from certctl_core.fleet.targets.service import TargetService
+from certctl_core.fleet.targets.types import TargetRef, TargetWork, TestStatus
+
+__all__ = [
+    "CheckView",
+    "CreateTarget",
+    "LinkQuery",
+    "LinkTarget",
+    "LinkedTargetView",
+    "PatchTarget",
+    "SingleHolder",
+    "TargetBody",
+    "TargetConfigs",
+    "TargetCreated",
+    "TargetDeleted",
+    "TargetInUse",
+    "TargetKindView",
+    "TargetKindsView",
+    "TargetLinked",
+    "TargetNameTaken",
+    "TargetNotFound",
+    "TargetNotLinked",
+    "TargetQuery",
+    "TargetRef",
+    "TargetRetired",
+    "TargetSecretsUnreadable",
+    "TargetService",
+    "TargetTested",
+    "TargetUnlinked",
+    "TargetUnusable",
+    "TargetUpdated",
+    "TargetView",
+    "TargetWork",
+    "TestReport",
+    "TestStarted",
+    "TestStatus",
+    "UnknownTargetKind",
+    "storable",
+]

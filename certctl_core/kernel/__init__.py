@@ -1,0 +1,1 @@
+"""The kernel floor: runs everything and knows no certificate."""

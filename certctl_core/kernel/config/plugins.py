@@ -1,0 +1,24 @@
+"""Which plugins are loaded."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+from certctl_core.kernel.config.fields import Section, setting
+from certctl_core.kernel.config.values import (
+    Texts,
+)
+
+_DAY = timedelta(days=1)
+_CENTURY = 36_525 * _DAY
+
+
+class PluginSettings(Section):
+    """``settings.plugins``."""
+
+    disabled: Texts = setting(
+        "PLUGINS_DISABLED",
+        (),
+        "Names of plugins that are not loaded.",
+        example="webhook,nginx",
+    )

@@ -1,0 +1,112 @@
+"""Pure decisions: may this CSR be issued under this profile? (spec 02 PROF-1 … PROF-4)."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Sequence
+from datetime import timedelta
+from functools import lru_cache
+
+from certctl_core.lifecycle.profiles.types import ProfileTerms, Verdict
+from certctl_core.pki.keys import KeyInfo
+from certctl_core.pki.names import GeneralName, NameType
+
+
+@lru_cache(maxsize=512)
+def _compiled(pattern: str) -> re.Pattern[str]:
+    return re.compile(pattern)
+
+
+@lru_cache(maxsize=128)
+def _spiffe(pattern: str) -> re.Pattern[str]:
+    """``*`` is one path segment; a trailing ``/*`` is one or more."""
+    tail = pattern.endswith("/*")
+    body = pattern[:-2] if tail else pattern
+    text = "[^/]+".join(re.escape(part) for part in body.split("*"))
+    return re.compile(text + (r"(/[^/]+)+" if tail else ""))
+
+
+def check_request(
+    profile: ProfileTerms,
+    *,
+    key: KeyInfo,
+    csr_ekus: Sequence[str],
+    names: Iterable[GeneralName],
+) -> list[Verdict]:
+    """Every rule of the profile on one request; all are evaluated so that all faults show.
+
+    Args:
+        profile: The profile that governs the certificate.
+        key: The public key of the CSR.
+        csr_ekus: Extended key usages that the CSR asks for; may be empty.
+        names: The names that would be certified.
+    """
+    names = list(names)
+    return [
+        Verdict(
+            rule="profile.enabled",
+            ok=profile.enabled,
+            detail="" if profile.enabled else "the profile is disabled",
+        ),
+        _key(profile, key),
+        _ekus(profile, csr_ekus),
+        *_patterns(profile, names),
+        *_spiffe_rule(profile, names),
+    ]
+
+
+def _key(profile: ProfileTerms, key: KeyInfo) -> Verdict:
+    ok = any(
+        rule.algorithm == key.family and key.size >= rule.min_size
+        for rule in profile.allowed_key_algorithms
+    )
+    allowed = ", ".join(
+        f"{rule.algorithm}≥{rule.min_size}" if rule.min_size else rule.algorithm
+        for rule in profile.allowed_key_algorithms
+    )
+    detail = "" if ok else f"key {key.name} is not among {allowed}"
+    return Verdict(rule="profile.key_algorithm", ok=ok, detail=detail)
+
+
+def _ekus(profile: ProfileTerms, asked: Sequence[str]) -> Verdict:
+    refused = [name for name in asked if name not in profile.allowed_ekus]
+    detail = f"extended key usage not allowed: {', '.join(refused)}" if refused else ""
+    return Verdict(rule="profile.extended_key_usage", ok=not refused, detail=detail)
+
+
+def _patterns(profile: ProfileTerms, names: Sequence[GeneralName]) -> list[Verdict]:
+    if not profile.required_san_patterns:
+        return []
+    patterns = [_compiled(pattern) for pattern in profile.required_san_patterns]
+    outside = [
+        name.value
+        for name in names
+        if not any(pattern.fullmatch(name.value) for pattern in patterns)
+    ]
+    detail = f"names outside the required patterns: {', '.join(outside)}" if outside else ""
+    return [Verdict(rule="profile.san_patterns", ok=not outside, detail=detail)]
+
+
+def _spiffe_rule(profile: ProfileTerms, names: Sequence[GeneralName]) -> list[Verdict]:
+    if not profile.spiffe_uri_pattern:
+        return []
+    uris = [
+        name.value
+        for name in names
+        if name.type is NameType.URI and name.value.startswith("spiffe://")
+    ]
+    ok = len(uris) == 1 and bool(_spiffe(profile.spiffe_uri_pattern).fullmatch(uris[0]))
+    detail = "" if ok else "exactly one SPIFFE URI that matches the profile is needed"
+    return [Verdict(rule="profile.spiffe", ok=ok, detail=detail)]
+
+
+def validity(profile: ProfileTerms, issuer_default: timedelta) -> timedelta:
+    """How long a certificate may live: the profile's wish, within its cap (02 CERT-10)."""
+    wish = (
+        timedelta(seconds=profile.default_validity_seconds)
+        if profile.default_validity_seconds
+        else issuer_default
+    )
+    if profile.max_ttl_seconds:
+        return min(wish, timedelta(seconds=profile.max_ttl_seconds))
+    return wish

@@ -1,0 +1,1 @@
+"""An example plugin distribution for certctl: one issuer and one notifier."""

@@ -1,0 +1,1 @@
+"""certctl_flask."""

@@ -1,0 +1,1 @@
+"""The web interface: templates, style and the filters that templates use."""

@@ -1,0 +1,54 @@
+"""The pages: each view asks the operation table, as any API client would, and fills a template."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from flask import Blueprint
+
+from certctl_flask.views import (
+    ca_keys,
+    certificates,
+    choices,
+    delivery,
+    evidence,
+    fleet,
+    hierarchy,
+    home,
+    people,
+    revocation,
+    session,
+    static,
+    trust,
+    trust_bundles,
+)
+from certctl_flask.views.base import Pages, error_page, wants_page
+
+if TYPE_CHECKING:
+    from certctl_core.app import Core
+
+__all__ = ["create_ui", "error_page", "wants_page"]
+
+
+def create_ui(core: Core) -> Blueprint:
+    """The blueprint with every page of the web interface."""
+    blueprint = Blueprint("ui", "certctl_flask", template_folder="ui/templates")
+    pages = Pages(core, blueprint)
+    for module in (
+        static,
+        session,
+        home,
+        revocation,
+        certificates,
+        choices,
+        trust,
+        trust_bundles,
+        ca_keys,
+        hierarchy,
+        fleet,
+        delivery,
+        people,
+        evidence,
+    ):
+        module.add(blueprint, pages)
+    return blueprint

@@ -1,0 +1,27 @@
+"""Frozen dataclasses of what the server loads are those of ``kernel.values``: their import is cheap."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+
+from tests.architecture.tree import ROOT
+
+_LOADED = ("certctl_core", "frontends/certctl_server", "frontends/certctl_flask")
+_OTHERS = ("certctl_core/pki/", "certctl_core/testing/", "certctl_core/kernel/values.py")
+"""pki lies below the kernel, testing is loaded by tests only."""
+_THEIRS = re.compile(r"^from dataclasses import .*\bdataclass\b", re.MULTILINE)
+
+
+@pytest.mark.parametrize("folder", _LOADED)
+def test_frozen_dataclasses_are_values(folder: str) -> None:
+    slow = {
+        name
+        for path in sorted((ROOT / folder).rglob("*.py"))
+        if not (name := path.relative_to(ROOT).as_posix()).startswith(_OTHERS)
+        and "@dataclass(frozen=True" in (text := path.read_text())
+        and _THEIRS.search(text)
+    }
+
+    assert slow == set(), "import dataclass from certctl_core.kernel.values"
