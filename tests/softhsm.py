@@ -106,6 +106,16 @@ class SoftHSM:
             "--login", "--pin", self.pin, *arguments,
         )  # fmt: skip
 
+    def log_out(self) -> None:
+        """Log this process out: a login that is left over would vouch for a wrong PIN."""
+        from certctl_signers.pkcs11.library import leave_library, use_library
+
+        library = use_library(self.module)
+        with library.calls() as generation:
+            pass
+        library.restart(generation)
+        leave_library(library)
+
     @contextmanager
     def served(self, socket: Path) -> Iterator[RemoteToken]:
         """The token in a process of its own, which can be killed and started again."""

@@ -263,9 +263,7 @@ def test_without_its_token_the_server_starts_and_seals_later(
     with without.units.read() as uow:
         assert without.rooms.audit.published_key(uow) == key
     without.call("blocked_keys.create", body={"spki_sha256": "f" * 64})
-    # A process logs in once: whoever has done so before would vouch for a wrong PIN.
-    token = token_of(core, softhsm)
-    token.library.restart(token._generation)
+    softhsm.log_out()
     with_pin = house.open(pkcs11_pin="00000000", signer_audit="pkcs11")
     with pytest.raises(SignerPINRefused):
         with_pin.rooms.audit.seal(with_pin.units)
