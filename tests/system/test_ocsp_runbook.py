@@ -347,9 +347,10 @@ cert_status, responder_serial, this_update, next_update, generated_at)
 VALUES ('iss-local', '<serial>', 'sha1', '<ca_key>', <der>, 'good', '<signer>',
 <now>, <later>, <now>);"
 """
-CERTIFICATE = """\
-psql -c "SELECT cert_pem FROM ocsp_responder_certs;" | sed 's/^ *//; s/ *+$//'
-"""
+CERTIFICATE = {
+    "postgres": 'psql -At -c "SELECT cert_pem FROM ocsp_responder_certs;"',
+    "sqlite": 'psql -c "SELECT cert_pem FROM ocsp_responder_certs;"',
+}
 
 
 def _fill(text: str, **values: str) -> str:
@@ -386,7 +387,7 @@ def _put_back(house: House, serial: str, kept: list[str]) -> None:
 
 def _certificate(house: House) -> x509.Certificate:
     """The responder's certificate as it stands in the row."""
-    text = house.type(CERTIFICATE)
+    text = house.type(CERTIFICATE[house.engine])
     found = re.search(r"-----BEGIN.*?END CERTIFICATE-----", text, re.DOTALL)
     assert found is not None, text
     return x509.load_pem_x509_certificate(found[0].encode() + b"\n")
