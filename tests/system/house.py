@@ -102,7 +102,7 @@ class House:
         if self.engine == "sqlite":
             # The program itself would not wait for a moment in which the server does not write.
             patient = f"sqlite3 -cmd '.timeout 10000' {self.place / 'data' / 'certctl.db'}"
-            text = text.replace("psql -c", patient)
+            text = re.sub(r"psql (-At )?-c", patient, text)
             text = re.sub(r"\bTRUNCATE (?=[a-z_]+;)", "DELETE FROM ", text)
         done = subprocess.run(
             ["bash", "-euo", "pipefail", "-c", text],

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
@@ -12,6 +13,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from certctl_core.kernel.actors import Actor, ActorType
 from certctl_core.kernel.audit import (
+    AuditEventView,
     AuditLog,
     NoteSigner,
     create_triggers,
@@ -101,3 +103,13 @@ def attacker(database: Database) -> Callable[[], AbstractContextManager[sa.Conne
             create_triggers(connection)
 
     return bypass
+
+
+def b64(text: str) -> bytes:
+    return base64.b64decode(text)
+
+
+def event(units: UnitOfWorkFactory, audit: AuditLog, event_id: str) -> AuditEventView:
+    """A stored event."""
+    with units.read() as uow:
+        return audit.get(uow, event_id)
