@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import socket
 import subprocess
 import sys
 from collections.abc import Callable
@@ -12,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from tests.docs.pages import ROOT, SHELLS, blocks, name, needs, pages, run, sessions, with_ports
+from tests.machine import free_port
 
 _BIN = Path(sys.executable).parent
 
@@ -24,12 +24,6 @@ def _environment(home: Path) -> dict[str, str]:
     kept = {key: value for key, value in os.environ.items() if not key.startswith("CERTCTL_")}
     places = (str(_BIN), os.environ["PATH"], "/usr/sbin", "/sbin")
     return {**kept, "PATH": os.pathsep.join(places), "HOME": str(home)}
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 @pytest.mark.parametrize("page", pages(), ids=name)
@@ -63,7 +57,7 @@ def test_the_commands_of_a_page_work(
             tool(need)
         elif os.geteuid() != 0:
             pytest.skip("the policy file of an agent belongs to root")
-    ports = {"8443": _free_port(), "9443": _free_port()}
+    ports = {"8443": free_port(), "9443": free_port()}
     environment = {**_environment(tmp_path), "CERTCTL_SERVER_PORT": str(ports["8443"])}
     run(with_ports(_SESSIONS[session], ports), tmp_path, environment)
 

@@ -12,7 +12,8 @@ from typing import Any
 import pytest
 
 from certctl_core.testing.factories import make_csr
-from tests.frontends.server.running import Running, free_port, started
+from tests.frontends.server.running import Running, started
+from tests.machine import free_port
 
 pytestmark = [pytest.mark.timeout(240), pytest.mark.spec("02/OCSP-9", "02/RSP-1", "02/CERT-14")]
 PROGRAM = Path(__file__).with_name("Verify.java")

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import shutil
 import signal
-import socket
 import ssl
 import subprocess
 import sys
@@ -17,6 +16,7 @@ from urllib.request import urlopen
 
 import pytest
 
+from tests.machine import free_port
 from tests.plugins_external.conftest import ROOT, give_up, outside
 
 
@@ -51,8 +51,7 @@ def clone(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        return int(server.getsockname()[1])
+    return free_port()
 
 
 @pytest.fixture

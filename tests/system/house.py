@@ -15,7 +15,8 @@ from pathlib import Path
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
 
-from tests.frontends.server.running import READY_SECONDS, environment, free_port
+from tests.frontends.server.running import environment
+from tests.machine import PATIENCE_SECONDS, free_port
 from tests.system.installed import PROGRAM, Served, launch, request_for, rows, run
 
 NEW_PAIR = """\
@@ -80,7 +81,7 @@ class House:
             env=environment(running.directory, running.port, **running.settings),
             capture_output=True,
             text=True,
-            timeout=READY_SECONDS,
+            timeout=PATIENCE_SECONDS,
             check=False,
         )
         assert done.returncode == 7, done.stderr

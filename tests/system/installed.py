@@ -19,13 +19,8 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509.oid import NameOID
 
-from tests.frontends.server.running import (
-    READY_SECONDS,
-    Running,
-    environment,
-    eventually,
-    free_port,
-)
+from tests.frontends.server.running import Running, environment
+from tests.machine import PATIENCE_SECONDS, eventually, free_port
 
 PROGRAM = Path(sys.prefix) / "bin" / "certctl"
 """The entry point that belongs to the interpreter of this run."""
@@ -74,7 +69,7 @@ class Served:
         command = [str(PROGRAM), "--data-dir", str(self.directory), *arguments]
         kept = environment(self.directory, self.running.port, **self.running.settings)
         done = subprocess.run(
-            command, env=kept, capture_output=True, text=True, timeout=READY_SECONDS, check=False
+            command, env=kept, capture_output=True, text=True, timeout=PATIENCE_SECONDS, check=False
         )
         assert done.returncode == status, f"{' '.join(command)}: {done.stdout}{done.stderr}"
         return done.stdout

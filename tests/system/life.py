@@ -17,7 +17,8 @@ import httpx
 import sqlalchemy as sa
 
 from tests.frontends.agent.webserver import Nginx
-from tests.frontends.server.running import READY_SECONDS, environment, eventually
+from tests.frontends.server.running import environment
+from tests.machine import PATIENCE_SECONDS, eventually
 from tests.system.installed import PROGRAM, Served, rows
 
 OPEN = {"Pending", "Running", "AwaitingCSR", "AwaitingApproval", "AwaitingIssuer"}
@@ -54,7 +55,7 @@ class Host:
                 "--ca-bundle", str(ca), "--token", json.loads(made)["token"],
                 "--name", name, "--state-dir", str(self.state_dir),
             ],
-            env=self._environment(), check=True, timeout=READY_SECONDS, stdout=subprocess.DEVNULL,
+            env=self._environment(), check=True, timeout=PATIENCE_SECONDS, stdout=subprocess.DEVNULL,
         )  # fmt: skip
         (found,) = rows(self.client, "/agents")
         self.agent_id = found["id"]

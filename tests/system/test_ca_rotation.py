@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from cryptography import x509
 
-from tests.frontends.server.running import eventually, free_port
+from tests.machine import eventually, free_port
 from tests.system.installed import Served, run, served
 
 pytestmark = [pytest.mark.timeout(120), pytest.mark.xdist_group("server")]

@@ -14,7 +14,7 @@ import pytest
 from cryptography import x509
 
 from tests.core.hierarchy.support import OfflineCA
-from tests.frontends.server.running import eventually
+from tests.machine import eventually
 from tests.system.installed import Served, request_for, run
 
 pytestmark = [pytest.mark.timeout(300), pytest.mark.xdist_group("system")]

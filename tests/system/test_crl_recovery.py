@@ -8,7 +8,7 @@ from typing import Self
 import pytest
 from cryptography import x509
 
-from tests.frontends.server.running import eventually
+from tests.machine import eventually
 from tests.system.house import SHOW_CRL, House, ca_of, number, serials
 
 pytestmark = [pytest.mark.timeout(180), pytest.mark.xdist_group("server")]

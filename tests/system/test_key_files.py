@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.frontends.server.running import environment, eventually, free_port
+from tests.frontends.server.running import environment
+from tests.machine import eventually, free_port
 from tests.system.installed import PROGRAM, Served, request_for, run, served
 
 pytestmark = [pytest.mark.timeout(120), pytest.mark.xdist_group("system")]

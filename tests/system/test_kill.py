@@ -22,7 +22,7 @@ from certctl_core.app import Core
 from certctl_core.kernel.config import Settings
 from certctl_core.kernel.secrets import generate_keyring
 from certctl_core.testing.factories import issue
-from tests.frontends.server.running import eventually, free_port
+from tests.machine import eventually, free_port
 from tests.system import crashing
 from tests.system.conftest import database_settings
 from tests.system.installed import (

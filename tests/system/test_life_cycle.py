@@ -23,7 +23,7 @@ from cryptography.hazmat.primitives.serialization import (
 
 from tests.core.notifications.conftest import Received, Receiver, receiver, receiver_of
 from tests.frontends.agent.webserver import Nginx, running_nginx
-from tests.frontends.server.running import eventually
+from tests.machine import eventually
 from tests.system.conftest import database_settings
 from tests.system.installed import Served, run, served
 from tests.system.life import Host, Watch, host, is_busy, needs_root

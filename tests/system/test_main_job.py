@@ -11,7 +11,7 @@ import httpx
 import pytest
 from cryptography import x509
 
-from tests.frontends.server.running import eventually, free_port
+from tests.machine import eventually, free_port
 from tests.system.conftest import database_settings
 from tests.system.installed import (
     Served,

@@ -18,7 +18,7 @@ from cryptography.x509.oid import ExtendedKeyUsageOID
 
 from certctl_core.pki.keys import KeyAlgorithm, SigningKey, generate, private_key_pem, ski
 from tests.core.hierarchy.support import OfflineCA
-from tests.frontends.server.running import eventually, free_port
+from tests.machine import eventually, free_port
 from tests.system.installed import Served, request_for, run
 from tests.system.test_ca_tree import TREE, issue_by, post
 

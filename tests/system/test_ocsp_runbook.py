@@ -24,7 +24,7 @@ from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509 import ocsp
 
-from tests.frontends.server.running import eventually
+from tests.machine import eventually
 from tests.system.house import House, ca_of
 from tests.system.installed import rows, run
 

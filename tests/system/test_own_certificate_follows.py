@@ -17,7 +17,7 @@ import pytest
 from cryptography import x509
 
 from certctl_core.kernel.secrets import generate_keyring
-from tests.frontends.server.running import eventually
+from tests.machine import eventually
 from tests.system.conftest import database_settings
 from tests.system.house import NEW_PAIR, House, ca_of
 from tests.system.installed import Served, run, served

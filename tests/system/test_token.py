@@ -22,7 +22,7 @@ from cryptography.hazmat.primitives.serialization import (
 from certctl_core.kernel.clock import SystemClock
 from certctl_core.pki.keys import KeyAlgorithm, ca_key_id, generate
 from certctl_core.pki.x509 import build_root, build_sub_ca, subject_name, to_pem
-from tests.frontends.server.running import eventually
+from tests.machine import eventually
 from tests.softhsm import SoftHSM, p11_kit_client
 from tests.system.installed import Served, request_for, rows, run, served
 

@@ -21,7 +21,7 @@ from certctl_client.errors import APIError
 from certctl_core.kernel.actors import Actor, ActorType
 from tests.frontends.agent.webserver import Nginx, running_nginx
 from tests.frontends.client.live import Live, live_installation
-from tests.frontends.server.running import eventually
+from tests.machine import eventually
 
 pytestmark = pytest.mark.skipif(
     os.geteuid() != 0, reason="the policy file of an agent belongs to root"

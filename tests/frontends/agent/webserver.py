@@ -16,7 +16,7 @@ from typing import Any
 
 import trustme
 
-from tests.frontends.server.running import eventually, free_port
+from tests.machine import eventually, free_port
 
 _HEAD = """
 user root; worker_processes 1; pid {folder}/nginx.pid; error_log {folder}/logs/error.log;

@@ -4,19 +4,18 @@ from __future__ import annotations
 
 import os
 import signal
-import socket
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import closing
 from pathlib import Path
 
 import httpx
 import pytest
 
+from tests.machine import PATIENCE_SECONDS, free_port
+
 _SCRIPT = "import sys; from certctl_cli.main import main; sys.exit(main())"
-_READY_SECONDS = 40
 
 
 def _clean() -> dict[str, str]:
@@ -36,10 +35,7 @@ def _certctl(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
 @pytest.fixture
 def data(tmp_path: Path) -> Iterator[Path]:
     """The data directory of a server that ``certctl serve`` runs."""
-    with closing(socket.socket()) as probes, closing(socket.socket()) as probe:
-        probes.bind(("127.0.0.1", 0))
-        probe.bind(("127.0.0.1", 0))
-        port, pki_port = probes.getsockname()[1], probe.getsockname()[1]
+    port, pki_port = free_port(), free_port()
     directory = tmp_path / "data"
     log = tmp_path / "log"
     with log.open("wb") as file:
@@ -54,7 +50,7 @@ def data(tmp_path: Path) -> Iterator[Path]:
             stderr=subprocess.STDOUT,
         )  # fmt: skip
     try:
-        until = time.monotonic() + _READY_SECONDS
+        until = time.monotonic() + PATIENCE_SECONDS
         while _certctl("status", "--data-dir", directory).returncode != 0:
             assert process.poll() is None, log.read_text()
             assert time.monotonic() < until, log.read_text()

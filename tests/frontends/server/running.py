@@ -7,35 +7,17 @@ import json
 import os
 import re
 import signal
-import socket
 import ssl
 import subprocess
 import sys
-import time
 import tomllib
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-READY_SECONDS = 40.0
-"""A machine that does many things at once may take long; nothing is concluded from it."""
-
-
-def free_port() -> int:
-    """A port of the loopback address that nobody uses now."""
-    with closing(socket.socket()) as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
-
-
-def eventually(look: Callable[[], bool], *, seconds: float = READY_SECONDS, what: str = "") -> None:
-    """Wait until something holds that another process brings about."""
-    until = time.monotonic() + seconds
-    while not look():
-        assert time.monotonic() < until, f"did not happen: {what or look}"
-        time.sleep(0.02)
+from tests.machine import PATIENCE_SECONDS, eventually, free_port
 
 
 def environment(directory: Path, port: int, **settings: str) -> dict[str, str]:
@@ -54,7 +36,7 @@ def run_to_end(directory: Path, port: int, **settings: str) -> subprocess.Comple
         env=environment(directory, port, **settings),
         capture_output=True,
         text=True,
-        timeout=READY_SECONDS,
+        timeout=PATIENCE_SECONDS,
         check=False,
     )
 
@@ -148,7 +130,7 @@ class Running:
 
         return f"{x509.load_der_x509_certificate(der).serial_number:x}"
 
-    def wait(self, seconds: float = READY_SECONDS) -> int:
+    def wait(self, seconds: float = PATIENCE_SECONDS) -> int:
         """The exit code, when it has ended."""
         return self.process.wait(seconds)
 

@@ -12,6 +12,7 @@ import pytest
 from certctl_server import commands
 
 from tests.frontends.server.running import started
+from tests.machine import free_port
 
 pytestmark = [pytest.mark.timeout(120), pytest.mark.xdist_group("server")]
 Said = pytest.CaptureFixture[str]
@@ -118,7 +119,7 @@ class TestDatabase:
 
     @pytest.mark.spec("08/BOOT-1")
     def test_a_check_of_a_start_writes_nothing(self, tmp_path: Path, capsys: Said) -> None:
-        environ = _environ(tmp_path / "data", SERVER_PORT=str(_free()))
+        environ = _environ(tmp_path / "data", SERVER_PORT=str(free_port()))
 
         assert commands.serve({}, config_file=None, environ=environ, check=True) == 0
         assert "does not exist yet" in capsys.readouterr().out
@@ -167,7 +168,7 @@ class TestRunningInstallation:
         assert "does not answer" in capsys.readouterr().err
 
     def test_health_needs_a_trusted_certificate(self, capsys: Said) -> None:
-        url = f"https://127.0.0.1:{_free()}"
+        url = f"https://127.0.0.1:{free_port()}"
 
         assert commands.healthcheck({}, config_file=None, environ={}, url="http://x") == 1
         assert "https://" in capsys.readouterr().err
@@ -180,9 +181,3 @@ def test_plugins_are_listed_without_a_server(tmp_path: Path, capsys: Said) -> No
     assert commands.plugins_list({}, config_file=None, environ=environ, is_json=True) == 0
     kinds = {row["kind"] for row in json.loads(capsys.readouterr().out)["plugins"]}
     assert {"file", "webhook"} <= kinds
-
-
-def _free() -> int:
-    from tests.frontends.server.running import free_port
-
-    return free_port()

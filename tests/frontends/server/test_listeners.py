@@ -14,7 +14,8 @@ from pathlib import Path
 import pytest
 import trustme
 
-from tests.frontends.server.running import Running, eventually, free_port, started
+from tests.frontends.server.running import Running, started
+from tests.machine import eventually, free_port
 
 pytestmark = [pytest.mark.timeout(120), pytest.mark.xdist_group("server")]
 _TOKEN = "metrics-token-of-a-test"

@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 
 from certctl_core.kernel.secrets import generate_keyring
-from tests.frontends.server.running import eventually, started
+from tests.frontends.server.running import started
+from tests.machine import eventually
 
 pytestmark = [pytest.mark.timeout(120), pytest.mark.xdist_group("server")]
 

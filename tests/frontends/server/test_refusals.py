@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 import trustme
 
-from tests.frontends.server.running import free_port, run_to_end
+from tests.frontends.server.running import run_to_end
+from tests.machine import free_port
 
 pytestmark = [pytest.mark.timeout(120), pytest.mark.xdist_group("server")]
 

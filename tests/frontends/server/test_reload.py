@@ -10,7 +10,8 @@ from typing import Any
 import pytest
 import trustme
 
-from tests.frontends.server.running import Running, eventually, started
+from tests.frontends.server.running import Running, started
+from tests.machine import eventually
 
 pytestmark = [pytest.mark.timeout(120), pytest.mark.xdist_group("server")]
 _FIRST = "ci:first-key-of-the-configuration:admin"

@@ -17,14 +17,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.frontends.server.running import (
-    Running,
-    eventually,
-    free_port,
-    key_in,
-    run_to_end,
-    started,
-)
+from tests.frontends.server.running import Running, key_in, run_to_end, started
+from tests.machine import eventually, free_port
 
 pytestmark = [pytest.mark.timeout(120), pytest.mark.xdist_group("server")]
 

@@ -10,7 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.frontends.server.running import Running, environment, eventually, free_port, started
+from tests.frontends.server.running import Running, environment, started
+from tests.machine import eventually, free_port
 
 pytestmark = [pytest.mark.timeout(120), pytest.mark.xdist_group("server")]
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 import json
 import os
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -24,6 +23,7 @@ from certctl_core.deploy import DeployEngine, DeployReport, Policy, Stage
 from certctl_core.deploy.files import LocalFiles
 from certctl_core.deploy.verify import Served, probe
 from certctl_core.kernel.clock import SystemClock
+from tests.machine import free_port
 
 TARGET_ID = "tgt-nginx"
 NAME = "www.example.test"
@@ -71,8 +71,7 @@ class NginxHost:
 
     @classmethod
     def make(cls, directory: Path, nginx: str, other: Bundle) -> NginxHost:
-        with socket.create_server(("127.0.0.1", 0)) as free:
-            port = free.getsockname()[1]
+        port = free_port()
         host = cls(directory, nginx, port)
         host.tls.mkdir(mode=0o755)
         (directory / "conf.d").mkdir()
