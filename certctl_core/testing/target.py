@@ -47,7 +47,7 @@ from certctl_core.pki.serials import new_serial
 from certctl_core.pki.x509 import to_pem
 
 TARGET_ID = "tgt-contract"
-_WAIT_SECONDS = 5.0
+_WAIT_SECONDS = 30.0
 _WORLD = 0o007
 
 
@@ -188,7 +188,7 @@ class TargetLab:
             "endpoint": f"127.0.0.1:{self.endpoint.port}",
             "server_name": "www.example.test",
             "attempts": 1,
-            "timeout": "5s",
+            "timeout": f"{_WAIT_SECONDS:g}s",
         }
 
     @property

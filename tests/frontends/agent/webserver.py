@@ -59,7 +59,14 @@ class Nginx:
             "key_path": str(self.folder / "tls" / f"{self.name}.key"),
             "validate_command": f"{self.command} -t",
             "reload_command": f"{self.command} -s reload",
-            "verify": {"endpoint": f"127.0.0.1:{self.port}", "server_name": self.host},
+            "verify": {
+                "endpoint": f"127.0.0.1:{self.port}",
+                "server_name": self.host,
+                # nginx reloads after its command has returned, on a busy machine long after.
+                "attempts": 10,
+                "backoff": "200ms",
+                "max_backoff": "5s",
+            },
         }
 
     def await_serving(self, fingerprint: str) -> None:
@@ -129,8 +136,11 @@ def running_nginx(binary: str, folder: Path, *names: str) -> Iterator[tuple[Ngin
         text += _SERVER.format(folder=folder, port=site.port, name=site.name)
     config.write_text(text + "}\n")
     subprocess.run(command.split(), check=True)
+    number = folder / "nginx.pid"
+    # What was started goes on in the background, and writes its number there.
+    eventually(lambda: number.exists() and number.read_text().strip(), what="nginx runs")
     try:
         yield sites
     finally:
         # By its number: with a broken configuration `nginx -s` does nothing.
-        os.kill(int((folder / "nginx.pid").read_text()), signal.SIGTERM)
+        os.kill(int(number.read_text()), signal.SIGTERM)

@@ -11,7 +11,7 @@ import os
 import signal
 import subprocess
 import sys
-import time
+from collections.abc import Callable
 from datetime import timedelta
 from pathlib import Path
 
@@ -20,10 +20,11 @@ from certctl_targets.nginx import Nginx
 
 from certctl_core.contracts.targets import Bundle, Protocol
 from certctl_core.deploy import DeployEngine, DeployReport, Policy, Stage
+from certctl_core.deploy.errors import ConnectFailed
 from certctl_core.deploy.files import LocalFiles
 from certctl_core.deploy.verify import Served, probe
 from certctl_core.kernel.clock import SystemClock
-from tests.machine import free_port
+from tests.machine import PATIENCE_SECONDS, eventually, free_port
 
 TARGET_ID = "tgt-nginx"
 NAME = "www.example.test"
@@ -56,6 +57,16 @@ http {{
 """
 
 
+_RELOAD = """#!/bin/sh
+master=$(cat {directory}/nginx.pid)
+old=$(cat /proc/$master/task/$master/children)
+{command} -s reload || exit
+for worker in $old; do
+    while kill -0 $worker 2>/dev/null; do sleep 0.05; done
+done
+"""
+
+
 class NginxHost:
     """A directory with an nginx in it."""
 
@@ -68,6 +79,8 @@ class NginxHost:
         self.key = self.tls / "key.pem"
         self.conf = directory / "nginx.conf"
         self.command = [nginx, "-p", str(directory), "-c", str(self.conf)]
+        self.waiting_reload = directory / "reload-and-wait"
+        """A reload that ends when the old workers have; nginx's own returns at once."""
 
     @classmethod
     def make(cls, directory: Path, nginx: str, other: Bundle) -> NginxHost:
@@ -88,6 +101,10 @@ class NginxHost:
                 user="user root;" if os.geteuid() == 0 else "",
             )
         )
+        host.waiting_reload.write_text(
+            _RELOAD.format(directory=directory, command=" ".join(host.command))
+        )
+        host.waiting_reload.chmod(0o700)
         return host
 
     def put(self, bundle: Bundle) -> None:
@@ -98,15 +115,15 @@ class NginxHost:
 
     def start(self) -> None:
         subprocess.run(self.command, check=True, capture_output=True)
-        _until(lambda: (self.directory / "nginx.pid").read_text().strip() != "")
+        _until(lambda: self._master() > 0, "nginx has written its process id")
 
     def stop(self) -> None:
         pid_file = self.directory / "nginx.pid"
         if not pid_file.exists():
             return
-        master = int(pid_file.read_text())
-        os.kill(master, signal.SIGTERM)
-        _until(lambda: not pid_file.exists())
+        _until(lambda: self._master() > 0, "nginx has written its process id")
+        os.kill(self._master(), signal.SIGTERM)
+        _until(lambda: not pid_file.exists(), "nginx ends")
 
     def break_configuration(self) -> None:
         (self.directory / "conf.d" / "broken.conf").write_text("server { no_such_directive; }\n")
@@ -115,32 +132,47 @@ class NginxHost:
         (self.directory / "conf.d" / "broken.conf").unlink(missing_ok=True)
 
     def workers(self) -> set[int]:
-        """The worker processes that are not shutting down."""
-        master = int((self.directory / "nginx.pid").read_text())
+        """The worker processes that are neither shutting down nor dead."""
+        master = self._master()
         children = Path(f"/proc/{master}/task/{master}/children").read_text().split()
-        titles = {int(pid): Path(f"/proc/{pid}/cmdline").read_text() for pid in children}
-        return {pid for pid, title in titles.items() if "shutting down" not in title}
+        titles = {int(pid): _title(pid) for pid in children}
+        return {pid for pid, title in titles.items() if title and "shutting down" not in title}
 
     def served(self, name: str = NAME) -> Served:
         return probe(
             ("127.0.0.1", self.port),
             server_name=name,
             protocol=Protocol.TLS,
-            timeout=timedelta(seconds=5),
+            timeout=timedelta(seconds=PATIENCE_SECONDS),
         )
 
     def settles_on(self, fingerprint: str) -> bool:
         """Whether soon only this certificate is served.
 
-        nginx lets its old workers accept for another 100 ms after a reload.
+        nginx lets its old workers accept for another 100 ms after a reload, or longer on a busy
+        machine: what is served counts when there was one worker before and after the look.
         """
-        _until(lambda: all(self.served().leaf == fingerprint for _ in range(3)))
+
+        def is_settled() -> bool:
+            before = self.workers()
+            leaf = self.served().leaf
+            return len(before) == 1 and leaf == fingerprint and self.workers() == before
+
+        _until(is_settled, "one worker serves the certificate")
         return True
 
     def has_only_new_workers(self, old: set[int]) -> bool:
-        """Whether soon none of the old workers takes connections."""
-        _until(lambda: self.workers().isdisjoint(old))
+        """Whether soon there are workers, and none of the old ones takes connections."""
+
+        def are_others() -> bool:
+            now = self.workers()
+            return bool(now) and now.isdisjoint(old)
+
+        _until(are_others, "new workers replace the old ones")
         return True
+
+    def _master(self) -> int:
+        return int((self.directory / "nginx.pid").read_text().strip() or 0)
 
     def config(self, **changes: object) -> dict[str, object]:
         return {
@@ -151,9 +183,10 @@ class NginxHost:
             "verify": {
                 "endpoint": f"127.0.0.1:{self.port}",
                 "server_name": NAME,
+                # nginx reloads after its command has returned, on a busy machine long after.
                 "backoff": "100ms",
-                "max_backoff": "500ms",
-                "attempts": 8,
+                "max_backoff": "5s",
+                "attempts": 10,
             },
             **changes,
         }
@@ -161,7 +194,11 @@ class NginxHost:
     def engine(self, files: LocalFiles | None = None, *commands: str) -> DeployEngine:
         policy = Policy(
             roots=(str(self.tls),),
-            commands=(tuple(self.command), *((command,) for command in commands)),
+            commands=(
+                tuple(self.command),
+                (str(self.waiting_reload),),
+                *((command,) for command in commands),
+            ),
         )
         return DeployEngine(
             self.directory / "state",
@@ -183,16 +220,22 @@ class NginxHost:
         )
 
 
-def _until(condition) -> None:
-    for _ in range(200):
+def _title(pid: str) -> str:
+    """What a process calls itself; nothing if it has ended."""
+    try:
+        return Path(f"/proc/{pid}/cmdline").read_text()
+    except (FileNotFoundError, ProcessLookupError):
+        return ""
+
+
+def _until(condition: Callable[[], bool], what: str) -> None:
+    def look() -> bool:
         try:
-            if condition():
-                return
-        except (FileNotFoundError, ProcessLookupError):
-            pass  # Not there yet, or a worker that ended while we looked.
-        time.sleep(0.02)
-    message = "nginx did not get there in time"
-    raise TimeoutError(message)
+            return condition()
+        except (FileNotFoundError, ProcessLookupError, ConnectFailed):
+            return False  # Not there yet.
+
+    eventually(look, what=what)
 
 
 class _KillAfterFirstCommit(LocalFiles):

@@ -119,7 +119,9 @@ def test_the_first_deployment_works_although_nginx_cannot_start_without_files(
 
 @pytest.mark.spec("07/DEP-11")
 def test_an_unchanged_run_does_not_reload(running: NginxHost, old: Bundle, new: Bundle) -> None:
+    before = running.workers()
     running.deploy(new)
+    assert running.has_only_new_workers(before)
     workers = running.workers()
     again = running.deploy(new)
 
@@ -135,7 +137,11 @@ def test_an_unchanged_run_does_not_reload(running: NginxHost, old: Bundle, new: 
 def test_a_service_that_missed_a_reload_is_reloaded_once(running: NginxHost, new: Bundle) -> None:
     # The files are of the new version already, the running nginx is not.
     running.put(new)
-    report = running.deploy(new)
+    report = running.deploy(
+        new,
+        reload_command=[str(running.waiting_reload)],
+        verify={"endpoint": f"127.0.0.1:{running.port}", "server_name": NAME, "attempts": 1},
+    )
 
     assert report.outcome is Outcome.UNCHANGED, report
     assert [stage.name for stage in report.stages][-3:] == ["VERIFY", "RELOAD", "VERIFY"]
@@ -235,7 +241,12 @@ def test_a_missing_intermediate_fails_verification(
     running: NginxHost, old: Bundle, new: Bundle
 ) -> None:
     # nginx knows no chain directive, so with a chain file of its own clients get the leaf alone.
-    report = running.deploy(new, chain_path=str(running.tls / "chain.pem"))
+    report = running.deploy(
+        new,
+        chain_path=str(running.tls / "chain.pem"),
+        reload_command=[str(running.waiting_reload)],
+        verify={"endpoint": f"127.0.0.1:{running.port}", "server_name": NAME, "attempts": 1},
+    )
 
     assert report.outcome is Outcome.ROLLED_BACK
     assert report.verification.chain_ok is False
