@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import os
 import signal
+import socket
 import subprocess
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+
+from tests.machine import eventually
 
 PIN = "471108150000"
 OFFICER_PIN = "081547110000"
@@ -117,9 +119,9 @@ class SoftHSM:
         leave_library(library)
 
     @contextmanager
-    def served(self, socket: Path) -> Iterator[RemoteToken]:
+    def served(self, path: Path) -> Iterator[RemoteToken]:
         """The token in a process of its own, which can be killed and started again."""
-        remote = RemoteToken(self, socket)
+        remote = RemoteToken(self, path)
         remote.start()
         try:
             yield remote
@@ -132,30 +134,33 @@ class RemoteToken:
     """``p11-kit server`` in front of SoftHSM: the token as a network HSM would be."""
 
     hsm: SoftHSM
-    socket: Path
+    path: Path
     process: subprocess.Popen[bytes] | None = None
 
     @property
     def environment(self) -> dict[str, str]:
         """What the client library wants to know."""
-        return {"P11_KIT_SERVER_ADDRESS": f"unix:path={self.socket}"}
+        return {"P11_KIT_SERVER_ADDRESS": f"unix:path={self.path}"}
 
     def start(self) -> None:
         """Start it and wait until it listens."""
-        self.socket.unlink(missing_ok=True)
+        self.path.unlink(missing_ok=True)
         self.process = subprocess.Popen(
             ["p11-kit", "server", "--foreground", "--provider", self.hsm.module,
-             "--name", str(self.socket), f"pkcs11:token={self.hsm.label}"],
+             "--name", str(self.path), f"pkcs11:token={self.hsm.label}"],
             env=self.hsm.environment,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
             start_new_session=True,
         )  # fmt: skip
-        until = time.monotonic() + 20
-        while not self.socket.exists():
-            assert time.monotonic() < until, "p11-kit server does not listen"
-            assert self.process.poll() is None, "p11-kit server ended"
-            time.sleep(0.01)
+        eventually(self._listens, what="p11-kit server listens")
+
+    def _listens(self) -> bool:
+        """Whether it takes connections: the socket is there a moment earlier."""
+        assert self.process is not None
+        assert self.process.poll() is None, "p11-kit server ended"
+        with socket.socket(socket.AF_UNIX) as probe:
+            return probe.connect_ex(str(self.path)) == 0
 
     def kill(self) -> None:
         """Kill it with every connection that it serves."""

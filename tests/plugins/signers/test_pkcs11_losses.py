@@ -14,6 +14,7 @@ from certctl_signers.pkcs11 import PKCS11
 
 from certctl_core.contracts.signers import KeyAlgorithm, SignerUnavailable
 from certctl_core.pki.pkcs11_uri import parse_pkcs11_uri
+from tests.machine import PATIENCE_SECONDS
 from tests.plugins.signers.token_support import sign, signer_of, verify
 from tests.softhsm import SoftHSM, p11_kit_client
 
@@ -67,12 +68,15 @@ class TestLosses:
         token = signer.token(parse_pkcs11_uri(f"pkcs11:token={softhsm.label}"))
         stop = threading.Event()
 
-        def restart() -> int:
+        enough = threading.Event()
+
+        def restart() -> None:
             count = 0
             while not stop.wait(0.01):
                 token.library.restart(token._generation)
                 count += 1
-            return count
+                if count > 3:
+                    enough.set()
 
         def work(number: int) -> None:
             key = keys[number % 2]
@@ -81,10 +85,15 @@ class TestLosses:
 
         with ThreadPoolExecutor(17) as pool:
             restarts = pool.submit(restart)
-            done = list(pool.map(work, range(600)))
-            stop.set()
-            assert restarts.result() > 3
-        assert len(done) == 600
+            try:
+                done = list(pool.map(work, range(600)))
+                while not (enough.is_set() or restarts.done()):  # a machine may be quick
+                    done += pool.map(work, range(100))
+            finally:
+                stop.set()
+            restarts.result()
+        assert enough.is_set()
+        assert len(done) >= 600
 
     def test_a_token_that_is_killed_and_started_again_is_waited_for(
         self, softhsm: SoftHSM, tool: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -97,6 +106,8 @@ class TestLosses:
         with softhsm.served(tmp_path / "token.sock") as remote:
             for name, value in remote.environment.items():
                 monkeypatch.setenv(name, value)
+            from certctl_signers.pkcs11.token import PAUSES  # where its library is installed
+
             signer = signer_of(softhsm.raw_config(module=client))
             made = signer.generate(KeyAlgorithm.ECDSA_P256, "ca/remote")
             half_way, killed = threading.Event(), threading.Event()
@@ -108,12 +119,15 @@ class TestLosses:
                 verify(made.key.public_key(), sign(made.key, data), data)
 
             def kill() -> None:
-                half_way.wait(30)
+                half_way.wait(PATIENCE_SECONDS)
                 remote.kill()
                 killed.set()
                 remote.start()
 
-            with ThreadPoolExecutor(9) as pool:
+            assert sum(PAUSES) >= 3  # what is promised, of a token that starts again in time
+            with monkeypatch.context() as patient, ThreadPoolExecutor(9) as pool:
+                # On a busy machine this one may not.
+                patient.setattr("certctl_signers.pkcs11.token.PAUSES", (*PAUSES, *[1.6] * 20))
                 killing = pool.submit(kill)
                 done = list(pool.map(work, range(400)))
                 killing.result()
