@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 _log = structlog.get_logger("certctl.server")
 _SPARE_FILES = 256
 _MOST_CONNECTIONS = 16_384
-_HAND_OVER_SECONDS = 1.0
+HAND_OVER_SECONDS = 1.0
 """For connections that are being greeted, or have not asked for anything yet."""
 
 _PKI_THREADS = 2
@@ -143,7 +143,7 @@ def _hand_over(listeners: list[Listener]) -> None:
     for listener in listeners:
         if isinstance(listener, HandsOver):
             listener.hand_over()
-    sleep(_HAND_OVER_SECONDS)
+    sleep(HAND_OVER_SECONDS)
 
 
 def _drain(core: Core, listeners: list[Listener], seconds: float) -> None:

@@ -6,14 +6,13 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import httpx
 import pytest
 
-from tests.machine import PATIENCE_SECONDS, free_port
+from tests.machine import PATIENCE_SECONDS, eventually, free_port
 
 _SCRIPT = "import sys; from certctl_cli.main import main; sys.exit(main())"
 
@@ -50,20 +49,20 @@ def data(tmp_path: Path) -> Iterator[Path]:
             stderr=subprocess.STDOUT,
         )  # fmt: skip
     try:
-        until = time.monotonic() + PATIENCE_SECONDS
-        while _certctl("status", "--data-dir", directory).returncode != 0:
+
+        def is_ready() -> bool:
             assert process.poll() is None, log.read_text()
-            assert time.monotonic() < until, log.read_text()
-            time.sleep(0.05)
+            return _certctl("status", "--data-dir", directory).returncode == 0
+
+        eventually(is_ready, what="the server is ready")
         yield directory
         process.send_signal(signal.SIGTERM)
-        assert process.wait(timeout=30) == 0, log.read_text()
+        assert process.wait(timeout=PATIENCE_SECONDS) == 0, log.read_text()
     finally:
         process.kill()
         process.wait()
 
 
-@pytest.mark.timeout(120)
 def test_the_first_minute(data: Path, tmp_path: Path, tool: Callable[[str], str]) -> None:
     openssl, out = tool("openssl"), tmp_path / "web"
 
@@ -91,7 +90,7 @@ def test_the_first_minute(data: Path, tmp_path: Path, tool: Callable[[str], str]
     ).stdout
     url = text.partition("URI:")[2].split()[0]
     crl = tmp_path / "crl.der"
-    crl.write_bytes(httpx.get(url, trust_env=False).content)
+    crl.write_bytes(httpx.get(url, trust_env=False, timeout=PATIENCE_SECONDS).content)
     pem = tmp_path / "crl.pem"
     subprocess.run(
         [openssl, "crl", "-inform", "DER", "-in", crl, "-out", pem], check=True, capture_output=True

@@ -6,7 +6,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from datetime import timedelta
 from importlib.metadata import entry_points
 from pathlib import Path
@@ -17,6 +16,7 @@ from certctl_cli.parts import GROUP, PartMissing, load_part
 from certctl_core.kernel.ids import Prefix
 from tests.frontends.cli.conftest import Run
 from tests.frontends.client.live import Live
+from tests.machine import PATIENCE_SECONDS, eventually
 
 _SCRIPT = "import sys; from certctl_cli.main import main; sys.exit(main())"
 
@@ -147,6 +147,8 @@ def test_an_agent_enrolls_and_runs_until_it_is_told_to_stop(
     assert agent_id.startswith(Prefix.AGENT)
     again = bare("agent", "enroll", *where, *state, "--token-file", str(token))
     assert again.code == 2
+    with live.client() as client:
+        enrolled_at = client.agents.get(agent_id)["last_heartbeat_at"]
 
     policy = ("--policy-file", str(tmp_path / "none.toml"))
     process = subprocess.Popen(
@@ -157,14 +159,14 @@ def test_an_agent_enrolls_and_runs_until_it_is_told_to_stop(
     )  # fmt: skip
     try:
         with live.client() as client:
-            deadline = time.monotonic() + 20
-            enrolled_at = client.agents.get(agent_id)["last_heartbeat_at"]
-            while client.agents.get(agent_id)["last_heartbeat_at"] == enrolled_at:
+
+            def has_spoken() -> bool:
                 assert process.poll() is None
-                assert time.monotonic() < deadline
-                time.sleep(0.1)
+                return client.agents.get(agent_id)["last_heartbeat_at"] != enrolled_at
+
+            eventually(has_spoken, what="a heartbeat")
         process.send_signal(signal.SIGTERM)
-        assert process.wait(timeout=20) == 0
+        assert process.wait(timeout=PATIENCE_SECONDS) == 0
     finally:
         process.kill()
         process.communicate()

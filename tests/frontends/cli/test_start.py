@@ -92,9 +92,10 @@ def test_a_command_that_asks_a_server_loads_no_server() -> None:
 
 
 def test_a_command_asks_a_server_with_the_standard_library_alone() -> None:
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        url = f"https://127.0.0.1:{listener.getsockname()[1]}"
-    loaded = _loaded("--server", url, "certificates", "list", codes=(1,))
+    with socket.socket() as held:  # bound and not listening: nobody answers at this port
+        held.bind(("127.0.0.1", 0))
+        url = f"https://127.0.0.1:{held.getsockname()[1]}"
+        loaded = _loaded("--server", url, "certificates", "list", codes=(1,))
 
     assert "certctl_client.wire" in loaded
     slow = HEAVY | {"urllib.request", "certctl_client.types"}

@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 
 from tests.frontends.client.live import Live
+from tests.machine import PATIENCE_SECONDS
 
 _SCRIPT = "import sys; from certctl_cli.main import main; sys.exit(main())"
 _ESCAPE = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
@@ -49,7 +50,7 @@ def _on_terminal(
             os.write(ours, answer.encode())
             answer = ""
     os.close(ours)
-    return process.wait(timeout=10), seen.decode()
+    return process.wait(timeout=PATIENCE_SECONDS), seen.decode()
 
 
 @pytest.fixture(scope="module")
@@ -125,7 +126,7 @@ def test_a_reader_that_leaves_early_is_no_failure(live: Live) -> None:
     process.stdout.close()
     errors = process.stderr.read()
     process.stderr.close()
-    process.wait(timeout=10)
+    process.wait(timeout=PATIENCE_SECONDS)
 
     assert b"Traceback" not in errors
     assert b"BrokenPipe" not in errors

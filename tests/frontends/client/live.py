@@ -19,6 +19,7 @@ from cheroot.wsgi import Server
 from certctl_core.app import Core
 from certctl_core.kernel.config import Settings
 from certctl_core.people.identity.schemas import CreateAPIKey
+from tests.machine import PATIENCE_SECONDS
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,7 +56,8 @@ def tls_server(app: Any, folder: Path) -> Iterator[tuple[str, Path]]:
     chain.write_bytes(b"".join(blob.bytes() for blob in pair.cert_chain_pems))
     key.write_bytes(pair.private_key_pem.bytes())
     ca_path.write_bytes(ca.cert_pem.bytes())
-    server = Server(("127.0.0.1", 0), app, numthreads=2, timeout=5)
+    # A client may be away for longer than a server usually waits, on a busy machine.
+    server = Server(("127.0.0.1", 0), app, numthreads=2, timeout=int(PATIENCE_SECONDS))
     server.ssl_adapter = BuiltinSSLAdapter(str(chain), str(key))
     server.prepare()
     thread = threading.Thread(target=server.serve, daemon=True)
@@ -64,7 +66,7 @@ def tls_server(app: Any, folder: Path) -> Iterator[tuple[str, Path]]:
         yield f"https://127.0.0.1:{server.bind_addr[1]}", ca_path
     finally:
         server.stop()
-        thread.join(timeout=10)
+        thread.join(timeout=PATIENCE_SECONDS)
 
 
 @contextmanager

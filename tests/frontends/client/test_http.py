@@ -32,6 +32,7 @@ from certctl_client.http import HTTP, check_url, expand
 
 from certctl_core.kernel.errors import ErrorKind
 from tests.frontends.client.live import tls_server
+from tests.machine import PATIENCE_SECONDS
 
 _PROBLEM = "application/problem+json"
 
@@ -221,7 +222,7 @@ def _listener(serve: Callable[[socket.socket], None]) -> Iterator[str]:
         thread = threading.Thread(target=serve, args=(listener,), daemon=True)
         thread.start()
         yield f"https://127.0.0.1:{listener.getsockname()[1]}"
-        thread.join(timeout=5)
+        thread.join(timeout=PATIENCE_SECONDS)
 
 
 @pytest.mark.spec("01/API-01")
@@ -246,11 +247,18 @@ def test_nothing_below_tls_1_3_is_spoken(tmp_path: Path) -> None:
         http.send("GET", "/x")
 
 
+@contextmanager
+def _closed_port() -> Iterator[int]:
+    """A port at which nobody listens: it is taken, so that nobody else can."""
+    with socket.socket() as held:
+        held.bind(("127.0.0.1", 0))
+        yield held.getsockname()[1]
+
+
 def test_a_server_that_is_not_there_is_told_at_once() -> None:
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        port = listener.getsockname()[1]
     pauses: list[float] = []
     with (
+        _closed_port() as port,
         HTTP(f"https://127.0.0.1:{port}", sleep=pauses.append) as http,
         pytest.raises(ServerUnreachable) as failure,
     ):
@@ -266,7 +274,7 @@ def test_a_server_that_never_answers_is_not_waited_for() -> None:
     def serve(listener: socket.socket) -> None:
         connection, _ = listener.accept()
         with connection:
-            gone.wait(10)
+            gone.wait(PATIENCE_SECONDS)
 
     with _listener(serve) as url, HTTP(url, timeout_seconds=0.1) as http:
         with pytest.raises(ServerTimeout) as failure:

@@ -13,10 +13,12 @@ from typing import Any
 import pytest
 from certctl_client import ServerUnreachable, UnexpectedAnswer
 from certctl_client import http as client_http
+from certctl_client import wire as client_wire
 from certctl_client.http import HTTP
 from certctl_client.wire import Answer, TooLong, Wire
 
 from tests.frontends.client.live import tls_server
+from tests.machine import PATIENCE_SECONDS
 
 
 def _app(seen: list[dict[str, Any]], content: bytes = b"{}") -> Callable[..., list[bytes]]:
@@ -34,10 +36,13 @@ def _context(ca_path: Path) -> ssl.SSLContext:
 
 
 def _get(wire: Wire, target: str = "/x", most: int = 1000) -> Answer:
-    return wire.exchange("GET", target, headers={}, body=None, timeout_seconds=5, most=most)
+    return wire.exchange(
+        "GET", target, headers={}, body=None, timeout_seconds=PATIENCE_SECONDS, most=most
+    )
 
 
-def test_a_connection_is_used_again(tmp_path: Path) -> None:
+def test_a_connection_is_used_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(client_wire, "_KEPT_SECONDS", PATIENCE_SECONDS)
     seen: list[dict[str, Any]] = []
     with tls_server(_app(seen), tmp_path) as (url, ca_path), HTTP(url, ca_path=ca_path) as http:
         for _ in range(3):
@@ -48,7 +53,7 @@ def test_a_connection_is_used_again(tmp_path: Path) -> None:
 
 def test_threads_have_connections_of_their_own(tmp_path: Path) -> None:
     seen: list[dict[str, Any]] = []
-    both = threading.Barrier(2, timeout=5)
+    both = threading.Barrier(2, timeout=PATIENCE_SECONDS)
 
     def answer(environ: dict[str, Any], start: Callable[..., Any]) -> list[bytes]:
         both.wait()
@@ -119,13 +124,13 @@ def _proxy(answer: bytes) -> Iterator[tuple[str, list[bytes]]]:
                 back = threading.Thread(target=_pump, args=(far, near), daemon=True)
                 back.start()
                 _pump(near, far)
-                back.join(timeout=5)
+                back.join(timeout=PATIENCE_SECONDS)
 
     with socket.create_server(("127.0.0.1", 0)) as listener:
         thread = threading.Thread(target=serve, daemon=True)
         thread.start()
         yield f"http://us%3Aer:pass@127.0.0.1:{listener.getsockname()[1]}", heads
-        thread.join(timeout=5)
+        thread.join(timeout=PATIENCE_SECONDS)
 
 
 def _pump(source: socket.socket, sink: socket.socket) -> None:

@@ -68,7 +68,7 @@ class Running:
         return [line for line in lines if line["msg"] == name]
 
     def connect(
-        self, *, port: int | None = None, timeout: float = 20
+        self, *, port: int | None = None, timeout: float = PATIENCE_SECONDS
     ) -> http.client.HTTPSConnection:
         """A connection that verifies the server's certificate."""
         context = ssl.create_default_context(cafile=self.ca or str(self.directory / "ca.crt"))
@@ -96,11 +96,14 @@ class Running:
         path = Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children")
         return [int(number) for number in path.read_text().split()]
 
+    def at_work(self) -> dict[int, str]:
+        """Process number and name of the children that have said that they are ready."""
+        ready = {line["process"]: line["child"] for line in self.events("server.child_ready")}
+        return {number: ready[number] for number in self.children() if number in ready}
+
     def workers(self) -> list[int]:
         """Process numbers of the children that answer requests."""
-        ready = self.events("server.child_ready")
-        web = {line["process"] for line in ready if line["child"].startswith("web-")}
-        return [number for number in self.children() if number in web]
+        return [number for number, name in self.at_work().items() if name.startswith("web-")]
 
     @contextmanager
     def replacing_workers(self) -> Iterator[None]:

@@ -12,9 +12,9 @@ import pytest
 from certctl_server import commands
 
 from tests.frontends.server.running import started
-from tests.machine import free_port
+from tests.machine import PATIENCE_SECONDS, free_port
 
-pytestmark = [pytest.mark.timeout(120), pytest.mark.xdist_group("server")]
+pytestmark = pytest.mark.xdist_group("server")
 Said = pytest.CaptureFixture[str]
 
 
@@ -134,7 +134,9 @@ class TestRunningInstallation:
         with started(directory) as running:
             environ = _environ(directory, SERVER_PORT=str(running.port))
 
-            assert commands.healthcheck({}, config_file=None, environ=environ) == 0
+            patience = timedelta(seconds=PATIENCE_SECONDS)
+            asked = commands.healthcheck({}, config_file=None, environ=environ, timeout=patience)
+            assert asked == 0
             assert "ready" in capsys.readouterr().out
             assert (
                 commands.create_admin_key(

@@ -7,17 +7,19 @@ import os
 import ssl
 import threading
 from collections.abc import Iterator
-from contextlib import closing
+from contextlib import closing, suppress
 from dataclasses import dataclass
 from pathlib import Path
+from time import monotonic
 
 import pytest
 import trustme
+from certctl_server.web import HAND_OVER_SECONDS
 
 from tests.frontends.server.running import Running, started
-from tests.machine import eventually, free_port
+from tests.machine import PATIENCE_SECONDS, eventually, free_port
 
-pytestmark = [pytest.mark.timeout(120), pytest.mark.xdist_group("server")]
+pytestmark = pytest.mark.xdist_group("server")
 _TOKEN = "metrics-token-of-a-test"
 
 
@@ -41,6 +43,11 @@ class Site:
     def issue(self) -> trustme.LeafCert:
         """A new pair for the server."""
         return self.authority.issue_cert("127.0.0.1", "localhost")
+
+
+def _plain(port: int) -> http.client.HTTPConnection:
+    """A connection without TLS."""
+    return http.client.HTTPConnection("127.0.0.1", port, timeout=PATIENCE_SECONDS)
 
 
 @pytest.fixture(scope="module")
@@ -91,7 +98,7 @@ class TestConfiguredPair:
             try:
                 kept.request("GET", "/health")
                 assert kept.getresponse().status == 200
-            except (ConnectionError, http.client.RemoteDisconnected):
+            except (ConnectionError, ssl.SSLError, http.client.RemoteDisconnected):
                 pass
         assert site.server.events("server.tls_pair_accepted")
         assert b"server.tls_reloaded" in self._audit(site)
@@ -104,9 +111,15 @@ class TestConfiguredPair:
 
         def come_anew() -> None:
             while not stop.wait(0.1):  # fewer than the limit for an address
+                begun = monotonic()
                 try:
                     answered.append(site.server.get("/health")[0])
-                except (OSError, http.client.HTTPException) as error:
+                except (ConnectionError, ssl.SSLError, http.client.HTTPException) as error:
+                    # A worker that goes gives everybody a second to ask for something. Who was
+                    # held up for as long by a busy machine was not failed by the server.
+                    if monotonic() - begun < HAND_OVER_SECONDS / 2:
+                        failed.append(repr(error))
+                except OSError as error:
                     failed.append(repr(error))
 
         threads = [threading.Thread(target=come_anew) for _ in range(3)]
@@ -145,9 +158,14 @@ class TestConfiguredPair:
         assert str(site.key) in line["reason"]
         assert b"server.tls_reload_failed" in self._audit(site)
         # Even a worker that dies now comes back with the pair that was good.
-        for number in site.server.children():
-            os.kill(number, 9)
-        eventually(site.server.is_ready, what="ready again")
+        before_death = site.server.children()
+        for number in before_death:
+            with suppress(ProcessLookupError):  # who looked at the pair may have ended
+                os.kill(number, 9)
+        eventually(
+            lambda: set(site.server.workers()) - set(before_death) and site.server.is_ready(),
+            what="ready again",
+        )
         assert site.server.serial() == before
 
         site.write(site.issue())
@@ -160,7 +178,7 @@ class TestPKIListener:
     @pytest.mark.spec("08/TLS-7")
     def test_serves_the_public_paths_and_nothing_else(self, site: Site) -> None:
         def get(path: str) -> int:
-            with closing(http.client.HTTPConnection("127.0.0.1", site.pki, timeout=10)) as plain:
+            with closing(_plain(site.pki)) as plain:
                 plain.request("GET", path)
                 answer = plain.getresponse()
                 answer.read()
@@ -180,7 +198,9 @@ class TestMutualTLSListener:
         if client is not None:
             client.configure_cert(context)
         with closing(
-            http.client.HTTPSConnection("127.0.0.1", site.mtls, context=context, timeout=10)
+            http.client.HTTPSConnection(
+                "127.0.0.1", site.mtls, context=context, timeout=PATIENCE_SECONDS
+            )
         ) as connection:
             connection.connect()
             assert isinstance(connection.sock, ssl.SSLSocket)
@@ -201,7 +221,7 @@ class TestMutualTLSListener:
     def test_a_certificate_of_an_unknown_ca_ends_the_handshake(self, site: Site) -> None:
         stranger = trustme.CA().issue_cert("stranger.example.test")
 
-        with pytest.raises(OSError, match=r"unknown ca|reset|EOF|closed"):
+        with pytest.raises(OSError, match=r"unknown ca|reset|EOF|closed|Broken pipe"):
             self._get(site, "/.well-known/pki/ca/iss-local", client=stranger)
         assert site.server.is_ready()
 
@@ -209,7 +229,7 @@ class TestMutualTLSListener:
 class TestMetricsListener:
     def test_asks_for_its_token(self, site: Site) -> None:
         def get(token: str) -> tuple[int, bytes]:
-            with closing(http.client.HTTPConnection("127.0.0.1", site.metrics, timeout=10)) as it:
+            with closing(_plain(site.metrics)) as it:
                 it.request("GET", "/metrics", headers={"Authorization": f"Bearer {token}"})
                 answer = it.getresponse()
                 return answer.status, answer.read()
@@ -223,7 +243,7 @@ class TestMetricsListener:
 def test_behind_a_proxy_it_speaks_plain_http(tmp_path: Path) -> None:
     settings = {"SERVER_ENGINE": "waitress", "TRUSTED_PROXIES": "127.0.0.1"}
     with started(tmp_path / "data", **settings) as running:
-        with closing(http.client.HTTPConnection("127.0.0.1", running.port, timeout=10)) as plain:
+        with closing(_plain(running.port)) as plain:
             plain.request("GET", "/ready", headers={"X-Forwarded-For": "192.0.2.9"})
             assert plain.getresponse().read() == b'{"status":"ready","db":"reachable"}'
 

@@ -13,7 +13,7 @@ import trustme
 from tests.frontends.server.running import run_to_end
 from tests.machine import free_port
 
-pytestmark = [pytest.mark.timeout(120), pytest.mark.xdist_group("server")]
+pytestmark = pytest.mark.xdist_group("server")
 
 
 @pytest.fixture

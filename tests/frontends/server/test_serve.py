@@ -18,9 +18,9 @@ from pathlib import Path
 import pytest
 
 from tests.frontends.server.running import Running, key_in, run_to_end, started
-from tests.machine import eventually, free_port
+from tests.machine import PATIENCE_SECONDS, eventually, free_port
 
-pytestmark = [pytest.mark.timeout(120), pytest.mark.xdist_group("server")]
+pytestmark = pytest.mark.xdist_group("server")
 
 
 @pytest.fixture(scope="module")
@@ -36,7 +36,7 @@ def openssl(tool: Callable[[str], str], server: Running, *arguments: str) -> str
         input="",
         capture_output=True,
         text=True,
-        timeout=20,
+        timeout=PATIENCE_SECONDS,
     )
     return done.stdout + done.stderr
 
@@ -117,7 +117,8 @@ class TestTLS:
 
     @pytest.mark.spec("08/TLS-1")
     def test_plain_http_gets_no_content(self, server: Running) -> None:
-        with closing(socket.create_connection(("127.0.0.1", server.port), timeout=10)) as plain:
+        address = ("127.0.0.1", server.port)
+        with closing(socket.create_connection(address, timeout=PATIENCE_SECONDS)) as plain:
             plain.sendall(b"GET /health HTTP/1.1\r\nHost: localhost\r\n\r\n")
             data = plain.recv(4096)
 
@@ -159,14 +160,19 @@ class TestSlowClients:
 class TestSupervision:
     @pytest.mark.spec("08/BOOT-3")
     def test_killed_children_come_back(self, server: Running) -> None:
-        # A web worker and the background worker; a reload may have a third one for a moment.
-        eventually(lambda: len(server.children()) == 2, what="two children")
-        before = set(server.children())
+        # Of every child that stays; a reload has one more for a moment.
+        names = ["background", "web-1"]
+        eventually(lambda: sorted(server.at_work().values()) == names, what="both are there")
+        before = server.at_work()
 
         for number in before:
             os.kill(number, signal.SIGKILL)
 
-        eventually(lambda: len(set(server.children()) - before) == 2, what="new children")
+        def are_back() -> bool:
+            now = server.at_work()
+            return sorted(now.values()) == names and not now.keys() & before.keys()
+
+        eventually(are_back, what="new children")
         eventually(server.is_ready, what="ready again")
         assert server.process.poll() is None
         died = {line["child"]: line["code"] for line in server.events("server.child_died")}
@@ -219,19 +225,18 @@ class TestStop:
             children = second.children()
             second.process.kill()
             second.process.wait()
-            eventually(
-                lambda: not any(Path(f"/proc/{number}").exists() for number in children),
-                what="children end",
-            )
+            eventually(lambda: not any(map(_runs, children)), what="children end")
 
     @pytest.mark.spec("08/BOOT-5")
     def test_the_second_signal_does_not_wait(self, tmp_path: Path) -> None:
         with started(tmp_path / "data") as running, closing(running.connect()) as busy:
             busy.connect()
             busy.sock.sendall(
-                b"POST /api/v1/certificates HTTP/1.1\r\nHost: x\r\nContent-Length: 5\r\n\r\n"
+                b"POST /api/v1/certificates HTTP/1.1\r\nHost: x\r\nContent-Length: 5\r\n"
+                b"Expect: 100-continue\r\n\r\n"
             )
-            eventually(running.is_ready, what="the request has begun")
+            # Said when somebody waits for the body: the request has begun.
+            assert busy.sock.recv(4096).startswith(b"HTTP/1.1 100 ")
             running.process.send_signal(signal.SIGTERM)
             eventually(lambda: "server.stopping" in running.text(), what="stopping")
             assert running.process.poll() is None  # it waits for the request
@@ -266,6 +271,15 @@ def test_a_part_that_keeps_dying_ends_the_server(tmp_path: Path) -> None:
         assert running.events("server.part_lost")
 
 
+def _runs(number: int) -> bool:
+    """Whether a process runs; one that has ended may wait for somebody to take note."""
+    try:
+        text = Path(f"/proc/{number}/stat").read_text()
+    except (FileNotFoundError, ProcessLookupError):
+        return False
+    return text.rpartition(")")[2].split()[0] not in {"Z", "X"}
+
+
 def _load(running: Running) -> Callable[[], int]:
     """Ask without a pause until the server is gone; gives how often it answered."""
     count = [0]
@@ -285,11 +299,11 @@ def _load(running: Running) -> Callable[[], int]:
     threads = [threading.Thread(target=ask) for _ in range(4)]
     for thread in threads:
         thread.start()
-    assert begun.wait(20)
+    assert begun.wait(PATIENCE_SECONDS)
 
     def answered() -> int:
         for thread in threads:
-            thread.join(20)
+            thread.join(PATIENCE_SECONDS)
             assert not thread.is_alive()
         return count[0]
 

@@ -13,7 +13,7 @@ import pytest
 from tests.frontends.server.running import Running, environment, started
 from tests.machine import eventually, free_port
 
-pytestmark = [pytest.mark.timeout(120), pytest.mark.xdist_group("server")]
+pytestmark = pytest.mark.xdist_group("server")
 
 NEEDED = {
     "annotated_types", "blinker", "click", "cryptography", "flask", "granian", "idna",
@@ -28,13 +28,16 @@ LATER = {
     "prometheus_client", "sqlalchemy.orm", "unittest", "xml",
 }  # fmt: skip
 _HOOK = """
-import os, sys
+import os, sys, threading
 _out = os.open({path!r}, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
 def _note(event, args):
     if event == "import":
-        os.write(_out, f"{{os.getpid()}} {{args[0]}}\\n".encode())
+        thread = threading.current_thread().name
+        os.write(_out, f"{{os.getpid()}}\\t{{thread}}\\t{{args[0]}}\\n".encode())
 sys.addaudithook(_note)
 """
+BY_TIME = {"certctl-metrics"}
+"""Threads that do their work some seconds after a start, also where no answer was given yet."""
 
 
 @pytest.fixture(scope="module")
@@ -62,8 +65,8 @@ def imports(tmp_path_factory: pytest.TempPathFactory) -> Iterator[list[tuple[str
 
 
 def _read(path: Path) -> list[tuple[str, str]]:
-    pairs = [line.split(" ", 1) for line in path.read_text().splitlines()]
-    return [(process, module) for process, module in pairs]
+    lines = [line.split("\t", 2) for line in path.read_text().splitlines()]
+    return [(process, module) for process, thread, module in lines if thread not in BY_TIME]
 
 
 def _is_in(module: str, packages: set[str]) -> bool:
