@@ -8,6 +8,7 @@ a join of parts and one raw signature.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import datetime
 from functools import lru_cache
 
@@ -56,6 +57,8 @@ __all__ = [
     "OCSPResponseInfo",
     "ResponseStatus",
     "SingleResponse",
+    "UnsignedResponse",
+    "before_nonce",
     "build_request",
     "build_response",
     "cert_id",
@@ -64,6 +67,8 @@ __all__ = [
     "is_issued_by",
     "issuer_hashes",
     "parse_request",
+    "sign_response",
+    "unsigned_response",
     "verify_response",
 ]
 
@@ -197,6 +202,16 @@ def build_request(cert_ids: Sequence[CertID], *, nonce: bytes | None = None) -> 
     return _der.tlv(_der.SEQUENCE, _der.tlv(_der.SEQUENCE, content))
 
 
+def before_nonce(der: bytes, nonce: bytes) -> bytes | None:
+    """Give a request without its nonce's bytes, which are its last; None where they are not.
+
+    Two requests of one length that agree in it differ in nothing but the nonce.
+    """
+    if not der.endswith(_nonce_extensions(nonce)):
+        return None
+    return der[: -len(nonce)]
+
+
 def _nonce_extensions(nonce: bytes) -> bytes:
     value = _der.tlv(_der.OCTET_STRING, _der.tlv(_der.OCTET_STRING, nonce))
     return _der.tlv(_der.SEQUENCE, _der.tlv(_der.SEQUENCE, _NONCE + value))
@@ -243,6 +258,50 @@ def _single(response: SingleResponse) -> bytes:
     return _der.tlv(_der.SEQUENCE, content)
 
 
+@dataclass(frozen=True, slots=True)
+class UnsignedResponse:
+    """A successful response but for nonce and signature.
+
+    Attributes:
+        head: responderID, producedAt and responses of the ResponseData, in DER.
+        algorithm / certificates: What stands around the signature.
+    """
+
+    head: bytes
+    algorithm: bytes
+    certificates: bytes
+
+
+def unsigned_response(
+    *,
+    responses: Sequence[SingleResponse],
+    responder_cert: x509.Certificate,
+    produced_at: datetime,
+) -> UnsignedResponse:
+    """Build all of a response that no nonce changes; see ``build_response``."""
+    responder_id, algorithm, certificates = _responder_parts(responder_cert)
+    listed = _der.tlv(_der.SEQUENCE, b"".join([_single(response) for response in responses]))
+    return UnsignedResponse(
+        head=b"".join((responder_id, _der.generalized_time(produced_at), listed)),
+        algorithm=algorithm,
+        certificates=certificates,
+    )
+
+
+def sign_response(
+    unsigned: UnsignedResponse, responder_key: SigningKey, *, nonce: bytes | None = None
+) -> bytes:
+    """Put nonce and signature to a response; see ``build_response``."""
+    data = unsigned.head
+    if nonce is not None:
+        data += _der.tlv(0xA1, _nonce_extensions(nonce))
+    basic = signed(
+        _der.tlv(_der.SEQUENCE, data), responder_key, unsigned.algorithm, unsigned.certificates
+    )
+    response_bytes = _der.tlv(_der.SEQUENCE, _BASIC + _der.tlv(_der.OCTET_STRING, basic))
+    return _der.tlv(_der.SEQUENCE, _SUCCESSFUL + _der.tlv(0xA0, response_bytes))
+
+
 def build_response(
     *,
     responses: Sequence[SingleResponse],
@@ -268,15 +327,7 @@ def build_response(
         NaiveTime: A time without a zone.
         UnsupportedKey: The responder's key does not sign here.
     """
-    responder_id, algorithm, certificates = _responder_parts(responder_cert)
-    data = b"".join(
-        (
-            responder_id,
-            _der.generalized_time(produced_at),
-            _der.tlv(_der.SEQUENCE, b"".join([_single(response) for response in responses])),
-            b"" if nonce is None else _der.tlv(0xA1, _nonce_extensions(nonce)),
-        )
+    unsigned = unsigned_response(
+        responses=responses, responder_cert=responder_cert, produced_at=produced_at
     )
-    basic = signed(_der.tlv(_der.SEQUENCE, data), responder_key, algorithm, certificates)
-    response_bytes = _der.tlv(_der.SEQUENCE, _BASIC + _der.tlv(_der.OCTET_STRING, basic))
-    return _der.tlv(_der.SEQUENCE, _SUCCESSFUL + _der.tlv(0xA0, response_bytes))
+    return sign_response(unsigned, responder_key, nonce=nonce)

@@ -24,6 +24,7 @@ from certctl_core.kernel.values import dataclass
 from certctl_core.lifecycle.authorities import AuthorityKey, AuthorityService, CAKeyState
 from certctl_core.lifecycle.revocation._tables import certificate_revocations
 from certctl_core.lifecycle.revocation.errors import ResponderNotConfigured
+from certctl_core.lifecycle.revocation.prepared import PreparedAnswer, PreparedAnswers, single
 from certctl_core.lifecycle.revocation.responders import ResponderService
 from certctl_core.lifecycle.revocation.responses import (
     ResponseCache,
@@ -39,7 +40,6 @@ from certctl_core.pki.ocsp import (
     CertStatus,
     OCSPRequest,
     ResponseStatus,
-    SingleResponse,
     build_response,
     cert_id,
     error_response,
@@ -98,6 +98,7 @@ class _Memory:
     """
 
     answers: dict[tuple[str, bytes | str], OCSPAnswer] = field(default_factory=dict)
+    prepared: PreparedAnswers = field(default_factory=PreparedAnswers)
     cas: dict[tuple[str, bytes, bytes], AuthorityKey] = field(default_factory=dict)
     revoked: dict[tuple[str, str, str], RevokedSerial] | None = None
 
@@ -154,6 +155,25 @@ class OCSPService:
         self.count(*labels, "cache_hit", *found.labels)
         return found
 
+    def repeated(self, issuer_id: str, der: bytes, *labels: str) -> OCSPAnswer | None:
+        """The answer to a request that differs from an earlier one in its nonce only.
+
+        Like ``remembered``, for a caller that knows this process's memory to be current.
+
+        Raises:
+            ResponderNotConfigured, ResponderKeyUnusable: See ``ResponderService.get``.
+        """
+        memory = self._memory
+        found = memory.prepared.find(issuer_id, der)
+        if found is None:
+            return None
+        prepared, nonce = found
+        answer = self._signed(prepared, nonce)
+        if memory is not self._memory:
+            return None  # something was revoked while this answer was signed
+        self.count(*labels, *answer.labels)
+        return answer
+
     def note_text(self, issuer_id: str, text: str, der: bytes) -> None:
         """A text in an address means this request: the next time it need not be decoded."""
         answers = self._memory.answers
@@ -188,11 +208,16 @@ class OCSPService:
             if key is None:
                 return _error(ResponseStatus.UNAUTHORIZED, "issuer_not_found")
             if request.nonce is not None:
-                return self._built(memory, key, request.cert_ids, nonce, is_fresh=is_fresh)
+                prepared = self._prepared(
+                    memory, key, request.cert_ids, is_fresh=is_fresh, is_echoed=nonce is not None
+                )
+                if is_fresh and nonce is not None and prepared.is_known:
+                    memory.prepared.keep(issuer_id, der, nonce, prepared)
+                return self._signed(prepared, nonce)
             place = (issuer_id, der)
             if len(request.cert_ids) == 1:
                 return self._kept(memory, place, key, request.cert_ids[0], is_fresh=is_fresh)
-            answer = self._built(memory, key, request.cert_ids, None, is_fresh=is_fresh)
+            answer = self._built(memory, key, request.cert_ids, is_fresh=is_fresh)
             if is_fresh:
                 _remember(memory.answers, place, answer)
             return answer
@@ -269,7 +294,7 @@ class OCSPService:
             else:
                 status, revoked = self._status(memory, key, wanted.serial, is_fresh=is_fresh)
                 if status is CertStatus.UNKNOWN:
-                    return self._built(memory, key, (wanted,), None, is_fresh=is_fresh)
+                    return self._built(memory, key, (wanted,), is_fresh=is_fresh)
                 signed = self._shared(key, wanted, status, revoked, waiting)
                 answer = self._ready(signed, "cache_miss")
             if is_fresh:
@@ -366,40 +391,47 @@ class OCSPService:
                 return key
         return None
 
-    def _built(
+    def _prepared(
         self,
         memory: _Memory,
         key: AuthorityKey,
         wanted: tuple[CertID, ...],
-        nonce: bytes | None,
         *,
         is_fresh: bool,
-    ) -> OCSPAnswer:
-        """An answer for one request: with a nonce, about several or about unknown serials."""
+        is_echoed: bool = False,
+    ) -> PreparedAnswer:
+        """All that is said about some certificates, and how it is counted."""
         statuses = [self._status(memory, key, item.serial, is_fresh=is_fresh) for item in wanted]
-        certificate, private, limit = self._signer(key)
-        now, end = self._period(limit)
-        responses = [
-            _single(item, status, revoked, now, end)
-            for item, (status, revoked) in zip(wanted, statuses, strict=True)
-        ]
-        der = build_response(
-            responses=responses,
-            responder_cert=certificate,
-            responder_key=private,
-            produced_at=now,
-            nonce=nonce,
-        )
         labels = ["request_success"]
         for status, _ in statuses:
             labels.append(_STATUS_LABELS[status])
             if status is CertStatus.UNKNOWN:
                 labels.append("cert_not_found")
-        if nonce is not None:
+        if is_echoed:
             labels.append("nonce_echoed")
-            return OCSPAnswer(der=der, headers=_NO_STORE, labels=tuple(labels))
-        known = all(status is not CertStatus.UNKNOWN for status, _ in statuses)
-        return self._with_headers(der, now, end, labels=tuple(labels), is_kept=known)
+        return PreparedAnswer(key=key, wanted=wanted, statuses=statuses, labels=tuple(labels))
+
+    def _signed(self, prepared: PreparedAnswer, nonce: bytes | None) -> OCSPAnswer:
+        """The answer for one request with a nonce, which no cache may keep."""
+        certificate, private, limit = self._signer(prepared.key)
+        now, end = self._period(limit)
+        der = prepared.signed(certificate, private, now, end, nonce)
+        return OCSPAnswer(der=der, headers=_NO_STORE, labels=prepared.labels)
+
+    def _built(
+        self, memory: _Memory, key: AuthorityKey, wanted: tuple[CertID, ...], *, is_fresh: bool
+    ) -> OCSPAnswer:
+        """An answer for one request without a nonce: about several or about unknown serials."""
+        prepared = self._prepared(memory, key, wanted, is_fresh=is_fresh)
+        certificate, private, limit = self._signer(key)
+        now, end = self._period(limit)
+        return self._with_headers(
+            prepared.signed(certificate, private, now, end, None),
+            now,
+            end,
+            labels=prepared.labels,
+            is_kept=prepared.is_known,
+        )
 
     def sign(
         self, key: AuthorityKey, wanted: CertID, revoked: RevokedSerial | None
@@ -416,7 +448,7 @@ class OCSPService:
             key=key,
             cert_id=wanted,
             der=build_response(
-                responses=[_single(wanted, status, revoked, now, end)],
+                responses=[single(wanted, (status, revoked), now, end)],
                 responder_cert=certificate,
                 responder_key=private,
                 produced_at=now,
@@ -511,23 +543,6 @@ def _is_plain(key: AuthorityKey, wanted: CertID) -> bool:
     """Whether a CertID is written as everybody writes it: only such answers are of use to others."""
     assert wanted.hash_algorithm is not None  # noqa: S101 - it named a CA of ours
     return wanted.der == cert_id(wanted.hash_algorithm, key.certificate, wanted.serial).der
-
-
-def _single(
-    wanted: CertID,
-    status: CertStatus,
-    revoked: RevokedSerial | None,
-    now: datetime,
-    end: datetime,
-) -> SingleResponse:
-    return SingleResponse(
-        cert_id=wanted,
-        status=status,
-        this_update=now,
-        next_update=end,
-        revoked_at=revoked.revoked_at if revoked else None,
-        reason=revoked.reason if revoked else CRLReason.UNSPECIFIED,
-    )
 
 
 def _remember(

@@ -140,18 +140,23 @@ class PublicPKI:
         fresh = self._feed.is_fresh()
         answer = self._ocsp.remembered(issuer_id, body, _POST) if fresh else None
         if answer is None:
-            self._ocsp.count(_POST)
-            answer = self._answer(issuer_id, body, fresh=fresh)
+            answer = self._answer(issuer_id, body, _POST, fresh=fresh)
             if answer is None:
                 return _internal_error(start_response)
         start_response("200 OK", answer.headers)
         return (answer.der,)
 
-    def _answer(self, issuer_id: str, der: bytes, *, fresh: bool) -> OCSPAnswer | None:
-        """The answer to a DER request; None when it could not be made (OCSP-5)."""
-        self._check_issuer(issuer_id)
+    def _answer(self, issuer_id: str, der: bytes, method: str, *, fresh: bool) -> OCSPAnswer | None:
+        """The answer to a DER request, counted; None when it could not be made (OCSP-5)."""
         try:
+            repeated = self._ocsp.repeated(issuer_id, der, method) if fresh else None
+            if repeated is not None:
+                return repeated
+            self._ocsp.count(method)
+            self._check_issuer(issuer_id)
             return self._ocsp.answer(issuer_id, der, is_fresh=fresh)
+        except (PKIIssuerNotFound, NoPublishing):
+            raise
         except (CertctlError, PKIError, DBAPIError) as error:
             self._failed(issuer_id, error)
             return None
@@ -193,10 +198,7 @@ class PublicPKI:
 
     def _by_request(self, issuer_id: str, der: bytes, *, fresh: bool) -> OCSPAnswer | None:
         found = self._ocsp.remembered(issuer_id, der, _GET) if fresh else None
-        if found is None:
-            self._ocsp.count(_GET)
-            found = self._answer(issuer_id, der, fresh=fresh)
-        return found
+        return found or self._answer(issuer_id, der, _GET, fresh=fresh)
 
     def _by_serial(
         self, environ: WSGIEnvironment, issuer_id: str, serial: str, *, fresh: bool
