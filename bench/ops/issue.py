@@ -82,8 +82,8 @@ def _ours(bench: Bench, algorithm: str = "", signer: str = "file") -> Iterator[M
 
 
 @contextmanager
-def _step(bench: Bench) -> Iterator[Measure]:
-    with step_ca.server(bench) as server:
+def _step(bench: Bench, build: step_ca.Build) -> Iterator[Measure]:
+    with step_ca.server(bench, build) as server:
         yield _measure(
             bench,
             server.folder,
@@ -134,7 +134,16 @@ OPERATIONS = (
         better=Better.HIGHER,
         ours=Contender(name="certctl", start=_ours, version=product.version),
         peers=(
-            Contender(name="step-ca", start=_step, version=step_ca.version),
+            Contender(
+                name="step-ca",
+                start=partial(_step, build=step_ca.SHIPPED),
+                version=step_ca.version,
+            ),
+            Contender(
+                name="step-ca-0.19",
+                start=partial(_step, build=step_ca.DEBIAN),
+                version=lambda _bench: step_ca.DEBIAN_VERSION,
+            ),
             Contender(name="cfssl", start=_cfssl, version=cfssl.version),
         ),
     ),

@@ -50,7 +50,7 @@ def _ours(bench: Bench) -> Iterator[Measure]:
 
 @contextmanager
 def _step(bench: Bench) -> Iterator[Measure]:
-    with step_ca.server(bench, "step-memory") as server:
+    with step_ca.server(bench) as server:
         issue = _issuer(
             bench,
             server.folder,

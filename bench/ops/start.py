@@ -168,7 +168,7 @@ OPERATIONS = (
             Contender(
                 name="step-ca-0.19",
                 start=partial(_step_server, build=step_ca.DEBIAN),
-                version=lambda _bench: "library 0.19.0 of Debian",
+                version=lambda _bench: step_ca.DEBIAN_VERSION,
             ),
         ),
     ),

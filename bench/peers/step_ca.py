@@ -23,6 +23,9 @@ from bench.material import make_authority, request_pem
 from bench.model import Bench
 from bench.processes import first_line, free_port, program, running
 
+DEBIAN_VERSION = "library 0.19.0 of Debian"
+"""What has no command that would tell its version."""
+
 _KEY_ID = "bench"
 _CONFIG = "ca.json"
 _CONNECTIONS = 16
@@ -163,9 +166,9 @@ def prepare(bench: Bench, folder: Path, build: Build = SHIPPED) -> tuple[StepCA,
 
 
 @contextmanager
-def server(bench: Bench, name: str = "step-ca") -> Iterator[StepCA]:
+def server(bench: Bench, build: Build = SHIPPED) -> Iterator[StepCA]:
     """A running server with a fresh database."""
-    ca, port = prepare(bench, bench.subfolder(name))
+    ca, port = prepare(bench, bench.subfolder(build.program), build)
     with _serve(bench, ca, port) as running_ca:
         yield running_ca
 
