@@ -409,6 +409,8 @@ class JobRunner:
             jobs=self._service,
         )
         run.context = context
+        if run.abandoned:  # its time was over before the dispatcher could tell the context
+            context.mark_lost()
         try:
             result = run.kind.handler(context)
             return _Outcome(run=run, result=_plain(result), settled=context.is_settled)

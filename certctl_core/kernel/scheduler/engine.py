@@ -143,7 +143,7 @@ class Scheduler:
             LoopRunning: It is running, here or on another replica.
         """
         entry = self._entry(name)
-        running = self._begin(entry, gap=None)
+        running = self._begin(entry, gap=None, by_hand=True)
         if running is None:
             raise LoopRunning(name=name)
         return self._body(entry, running)
@@ -187,7 +187,8 @@ class Scheduler:
         Returns:
             Whether all ended in time.
         """
-        if self._thread is None:
+        scheduler = self._thread
+        if scheduler is None:
             return True
         self._stopping.set()
         self._signal.set()
@@ -196,9 +197,11 @@ class Scheduler:
         for running in runs:
             running.context.end()
         edge = self._clock.monotonic() + timeout.total_seconds()
-        for thread in (self._thread, *(running.thread for running in runs)):
-            if thread is not None:
-                thread.join(max(0.0, edge - self._clock.monotonic()))
+        # First the thread that starts runs: afterwards each of them has a thread to wait for.
+        scheduler.join(max(0.0, edge - self._clock.monotonic()))
+        for running in runs:
+            if running.thread is not None:
+                running.thread.join(max(0.0, edge - self._clock.monotonic()))
         self._thread = None
         left = [entry for entry in self._entries.values() if entry.running is not None]
         if left:
@@ -275,7 +278,6 @@ class Scheduler:
         if now >= running.deadline:
             if not running.closed:
                 _log.error("loop.timed_out", loop=entry.loop.name)
-                running.context.end()
                 self._close(entry, running, RunResult.TIMED_OUT, items=0, error="timed_out")
         elif entry.lease is not None and now - entry.renewed > self._ttl.total_seconds() / 3:
             entry.lease = self._renewed(entry.lease)
@@ -296,11 +298,13 @@ class Scheduler:
 
     # One run.
 
-    def _begin(self, entry: _Entry, *, gap: timedelta | None) -> _Running | None:
+    def _begin(
+        self, entry: _Entry, *, gap: timedelta | None, by_hand: bool = False
+    ) -> _Running | None:
         """Take the lease and mark the start; None where another replica was faster."""
         loop = entry.loop
         with self._lock:
-            if entry.running is not None or (self._stopping.is_set() and gap is not None):
+            if entry.running is not None or (self._stopping.is_set() and not by_hand):
                 return None
             now = self._clock.monotonic()
             if not self._may_begin(entry, gap, now):
@@ -371,6 +375,9 @@ class Scheduler:
         )
         with self._lock:
             is_first, running.closed = not running.closed, True
+        if result is RunResult.TIMED_OUT:
+            # Only now: a body that ends as it is told must not be recorded as one that ended well.
+            running.context.end()
         try:
             if is_first:
                 self._record(entry, run)

@@ -13,6 +13,7 @@ from certctl_core.kernel.db import Database, UnitOfWorkFactory, Uow, metadata
 from certctl_core.kernel.events import Bus, Emitted
 from certctl_core.kernel.jobs import Job, JobService, NewJob, RetryPolicy
 from certctl_core.testing.fakes import FakeClock
+from tests.machine import PATIENCE_SECONDS
 
 OPERATOR = Actor(type=ActorType.API_KEY, id="ak-operator")
 TABLES = ("jobs", "counters", "stamps", "scheduler_leases")
@@ -20,7 +21,7 @@ TABLES = ("jobs", "counters", "stamps", "scheduler_leases")
 
 @pytest.fixture
 def database(blank_database_url: str) -> Iterator[Database]:
-    database = Database(blank_database_url)
+    database = Database(blank_database_url, lock_timeout=timedelta(seconds=PATIENCE_SECONDS))
     metadata.create_all(database.writer, tables=[metadata.tables[name] for name in TABLES])
     yield database
     database.close()

@@ -7,7 +7,7 @@ from collections import Counter
 from datetime import timedelta
 
 import pytest
-from pydantic import BaseModel
+from pydantic import BaseModel, model_validator
 
 from certctl_core.kernel.clock import SystemClock
 from certctl_core.kernel.errors import RateLimited, Unprocessable
@@ -15,8 +15,8 @@ from certctl_core.kernel.jobs import JobContext, JobKind, JobRunner, JobStatus, 
 from certctl_core.kernel.jobs.errors import JobKindTaken
 from certctl_core.kernel.jobs.loops import retry_due
 from tests.core.kernel.jobs.conftest import new_jobs
-
-PATIENCE = 20.0
+from tests.machine import PATIENCE_SECONDS as PATIENCE
+from tests.machine import eventually
 
 
 class Report(BaseModel):
@@ -191,7 +191,7 @@ class TestThreads:
         assert done.wait(PATIENCE)
 
     def test_jobs_run_side_by_side_up_to_the_limit(self, threaded, add):
-        together = threading.Barrier(4)
+        together = threading.Barrier(5)  # four handlers and this test
 
         def handle(_ctx):
             together.wait(PATIENCE)
@@ -200,24 +200,23 @@ class TestThreads:
         for number in range(4):
             add(f"rep-{number}")
         runner.start()
-        runner.stop(timedelta(seconds=PATIENCE))
-        assert not together.broken
+        together.wait(PATIENCE)
+        assert runner.stop(timedelta(seconds=PATIENCE))
 
     @pytest.mark.spec("08/BOOT-4")
     def test_stop_waits_for_what_runs_and_gives_the_rest_back(self, threaded, add, units, service):
-        began, go = threading.Event(), threading.Event()
+        began = threading.Event()
 
         def handle(_ctx):
             began.set()
-            go.wait(PATIENCE)
+            assert one._stopping.wait(PATIENCE)
 
         for number in range(5):
             add(f"rep-{number}")
-        runner = threaded(JobKind(type="Digest", handler=handle), concurrency=1)
-        runner.start()
+        one = threaded(JobKind(type="Digest", handler=handle), concurrency=1)
+        one.start()
         assert began.wait(PATIENCE)
-        threading.Timer(0.1, go.set).start()
-        assert runner.stop(timedelta(seconds=PATIENCE))
+        assert one.stop(timedelta(seconds=PATIENCE))
         with units.read() as uow:
             assert service.stats(uow) == {"Completed": 1, "Pending": 4}
 
@@ -240,6 +239,28 @@ class TestThreads:
         assert runner.stop(timedelta(seconds=PATIENCE))
         view = status(units, service, slow)
         assert (view.status, view.error_code) == ("Failed", "attempt_timed_out")
+
+    def test_a_handler_that_begins_too_late_knows_it(self, threaded, add, units, service):
+        slow = add("rep-slow", max_attempts=1)
+        lost, begun = [], threading.Event()
+
+        class Slow(BaseModel):
+            @model_validator(mode="before")
+            @classmethod
+            def _wait(cls, given):
+                eventually(lambda: status(units, service, slow).status == "Failed")
+                return given
+
+        def handle(ctx):
+            lost.append(ctx.is_lost)
+            begun.set()
+
+        kind = JobKind(
+            type="Digest", handler=handle, payload=Slow, timeout=timedelta(milliseconds=100)
+        )
+        threaded(kind, concurrency=1).start()
+        assert begun.wait(PATIENCE)
+        assert lost == [True]
 
     @pytest.mark.spec("08/JOB-1", "01/JOB-01")
     def test_eight_claimers_get_each_of_500_jobs_once(self, units, service):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from datetime import timedelta
 
 import pytest
 
@@ -11,6 +12,7 @@ from certctl_core.kernel.events import Bus
 from certctl_core.kernel.jobs import JobService
 from certctl_core.kernel.scheduler import SchedulerService
 from certctl_core.testing.fakes import FakeClock
+from tests.machine import PATIENCE_SECONDS
 
 TABLES = (
     "loop_states",
@@ -25,7 +27,7 @@ TABLES = (
 
 @pytest.fixture
 def database(blank_database_url: str) -> Iterator[Database]:
-    database = Database(blank_database_url)
+    database = Database(blank_database_url, lock_timeout=timedelta(seconds=PATIENCE_SECONDS))
     metadata.create_all(database.writer, tables=[metadata.tables[name] for name in TABLES])
     yield database
     database.close()
