@@ -106,6 +106,7 @@ def core(
         config_encryption_keys=generate_keyring(),
         server_workers=1,
         database_max_conns=20,
+        database_lock_timeout="40s",  # a busy machine is no reason to refuse who waits for its turn
         outbound_allow="127.0.0.1,localhost",
         **core_settings,
     )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from datetime import timedelta
 
 import pytest
 import sqlalchemy as sa
@@ -12,6 +13,7 @@ from certctl_core.kernel.db import Database, UnitOfWorkFactory, Uow
 from certctl_core.kernel.db.columns import UTCDateTime
 from certctl_core.kernel.events import Bus
 from certctl_core.testing.fakes import FakeClock
+from tests.machine import PATIENCE_SECONDS
 
 _METADATA = sa.MetaData(naming_convention={"fk": "fk_%(table_name)s_%(column_0_name)s"})
 
@@ -66,7 +68,8 @@ class Watched:
 
 @pytest.fixture
 def watched(database_url: str, clock: FakeClock) -> Iterator[Watched]:
-    database = Database(database_url, max_connections=24)
+    patience = timedelta(seconds=PATIENCE_SECONDS)
+    database = Database(database_url, max_connections=24, lock_timeout=patience)
     found = Watched(UnitOfWorkFactory(database, clock=clock, bus=Bus()))
     with database.write() as connection:
         _METADATA.create_all(connection)

@@ -26,6 +26,7 @@ from certctl_core.kernel.events import Category, Event
 from certctl_core.kernel.ids import Prefix
 from certctl_core.testing.fakes import FakeClock
 from tests.core.db.conftest import Watched, add_shelf, shelves, swap_shelf
+from tests.machine import PATIENCE_SECONDS
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -204,7 +205,7 @@ class TestTroubleHasAName:
         url = (
             f"sqlite:///{tmp_path}/none/db.sqlite"
             if database_engine == "sqlite"
-            else "postgresql://nobody@127.0.0.1:1/none?connect_timeout=1"
+            else "postgresql://nobody@127.0.0.1:1/none?connect_timeout=40"
         )
         database = Database(url)
         for act in (database.ping, lambda: database.write().__enter__()):
@@ -226,26 +227,25 @@ class TestTroubleHasAName:
 
     @pytest.mark.parametrize("database_engine", ["postgres"])
     def test_locks_statements_and_lost_connections(self, database_url: str) -> None:
-        database = Database(
-            database_url,
-            lock_timeout=timedelta(milliseconds=100),
-            statement_timeout=timedelta(milliseconds=300),
-        )
+        # Only what must end early has a short limit: the other statements may be slow.
+        locks = Database(database_url, lock_timeout=timedelta(milliseconds=100))
+        statements = Database(database_url, statement_timeout=timedelta(milliseconds=300))
 
-        def run(text: str) -> None:
+        def run(database: Database, text: str) -> None:
             with database.write() as connection:
                 connection.execute(sa.text(text))
 
-        with database.write() as holder:
+        with locks.write() as holder:
             holder.execute(sa.text("LOCK TABLE counters IN ACCESS EXCLUSIVE MODE"))
             with pytest.raises(DatabaseBusy):
-                run("UPDATE counters SET value = 0")
+                run(locks, "UPDATE counters SET value = 0")
         with pytest.raises(DatabaseBusy):
-            run("SELECT pg_sleep(5)")
+            run(statements, f"SELECT pg_sleep({PATIENCE_SECONDS})")
         with pytest.raises(DatabaseUnavailable):
-            run("SELECT pg_terminate_backend(pg_backend_pid())")
-        run("SELECT 1")
-        database.close()
+            run(locks, "SELECT pg_terminate_backend(pg_backend_pid())")
+        run(locks, "SELECT 1")
+        locks.close()
+        statements.close()
 
     def test_an_exhausted_pool(self, database_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
         database = Database(database_url, max_connections=2)

@@ -21,6 +21,7 @@ from tests.core.db.conftest import (
     shelves,
     swap_shelf,
 )
+from tests.machine import PATIENCE_SECONDS
 
 
 class TestOrder:
@@ -148,7 +149,8 @@ class TestTail:
                     uow.scalar(sa.select(shelves.c.id))
                 add_shelf(uow, "a")
                 uow.wake("shelves")
-            told = [item.payload for item in listener.notifies(timeout=5, stop_after=1)]
+            notes = listener.notifies(timeout=PATIENCE_SECONDS, stop_after=1)
+            told = [note.payload for note in notes]
         assert told == ["shelves"]
 
     @pytest.mark.parametrize("database_engine", ["postgres"])

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
 from collections.abc import Callable
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -15,7 +17,7 @@ from certctl_core.deploy import CommandUnavailable, Policy, PolicyDenied, Policy
 from certctl_core.deploy.commands import CommandRunner
 from certctl_core.kernel.clock import SystemClock
 from certctl_core.kernel.secrets import Redactor
-from tests.machine import eventually
+from tests.machine import PATIENCE_SECONDS, eventually
 
 Script = Callable[[str], Command]
 
@@ -40,7 +42,9 @@ def _is_gone(state: Path) -> bool:
         return True
 
 
-def _runner(*commands: Command, timeout: float = 10, secret: str = "") -> CommandRunner:
+def _runner(
+    *commands: Command, timeout: float = PATIENCE_SECONDS, secret: str = ""
+) -> CommandRunner:
     return CommandRunner(
         policy=Policy(),
         built_in=commands,
@@ -73,28 +77,39 @@ def test_standard_input_is_what_is_given(script: Script) -> None:
 
 
 @pytest.mark.spec("07/DEP-10")
-def test_a_time_out_kills_the_command_and_its_children(script: Script, tmp_path: Path) -> None:
+def test_a_time_out_kills_the_command_and_its_children(
+    script: Script, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     pid_file = tmp_path / "pid"
     command = script(f"sleep 600 & echo $! > {pid_file}; wait")
-    result = _runner(command, timeout=2)(command)
+    start = subprocess.Popen
+
+    def started(*given: Any, **named: Any) -> subprocess.Popen[bytes]:
+        """The time of the command begins to run when its child is there."""
+        process = start(*given, **named)
+        eventually(lambda: pid_file.exists() and pid_file.read_text().endswith("\n"))
+        return process
+
+    monkeypatch.setattr(subprocess, "Popen", started)
+    result = _runner(command, timeout=0.2)(command)
 
     assert result.exit_status is None
     assert not result.ok
     child = int(pid_file.read_text())
     state = Path(f"/proc/{child}/stat")
     # A killed process dies when it is next scheduled; an orphan may then wait for init to be reaped.
-    eventually(lambda: _is_gone(state), seconds=10, what="the child is killed, too")
+    eventually(lambda: _is_gone(state), what="the child is killed, too")
 
 
 def test_a_daemon_that_stays_behind_does_not_hold_us_up(script: Script, tmp_path: Path) -> None:
     pid_file = tmp_path / "pid"
     command = script(f"sleep 600 & echo $! > {pid_file}; echo started")
-    result = _runner(command, timeout=5)(command)
+    result = _runner(command)(command)
     os.kill(int(pid_file.read_text()), signal.SIGKILL)
 
-    assert result.ok
+    assert result.ok, "it neither waited for the daemon nor ran into the time-out"
     assert result.output == "started"
-    assert result.duration < timedelta(seconds=4)
+    assert result.duration < timedelta(seconds=PATIENCE_SECONDS)
 
 
 @pytest.mark.spec("07/JOB-07")
@@ -136,7 +151,7 @@ def test_a_prefix_of_the_policy_allows_what_follows(script: Script) -> None:
         built_in=(),
         redactor=Redactor(),
         clock=SystemClock(),
-        timeout=timedelta(seconds=5),
+        timeout=timedelta(seconds=PATIENCE_SECONDS),
     )
 
     assert run(Command([*command.argv, "-s"])).output == "-s"

@@ -41,6 +41,7 @@ from certctl_core.deploy import (
 from certctl_core.deploy.files import LocalFiles
 from certctl_core.kernel.clock import SystemClock
 from certctl_core.testing.target import TargetLab
+from tests.machine import PATIENCE_SECONDS
 
 
 class WidgetConfig(PairConfig):
@@ -339,13 +340,13 @@ class TestAround:
         def hold(stage: Stage) -> None:
             if stage is Stage.STAGE:
                 inside.set()
-                assert go_on.wait(10)
+                go_on.wait(PATIENCE_SECONDS)
 
         first = threading.Thread(
             target=lambda: _deploy(lab, bundle, options={"on_stage": hold}), name="first"
         )
         first.start()
-        assert inside.wait(10)
+        assert inside.wait(PATIENCE_SECONDS)
         same_target = _deploy(lab, bundle, cert_path=lab.path("c2"), key_path=lab.path("k2"))
         same_file = _deploy(lab, bundle, target_id="tgt-2")
         recovered = lab.engine().recover()
@@ -524,7 +525,7 @@ def test_lock_wait_ends_when_the_other_is_done(lab: TargetLab, bundle: Bundle) -
         Policy(roots=(str(lab.files),), commands=(tuple(lab.reload_command),)),
         SystemClock(),
         structlog.get_logger("certctl.deploy"),
-        lock_wait=timedelta(seconds=20),
+        lock_wait=timedelta(seconds=PATIENCE_SECONDS),
     )
     reports: list[DeployReport] = []
     threads = [

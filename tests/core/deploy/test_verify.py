@@ -16,6 +16,9 @@ from certctl_core.contracts.targets import Bundle, Endpoint, Protocol, Verify
 from certctl_core.deploy import VerificationStatus
 from certctl_core.deploy.verify import Verifier
 from certctl_core.testing.target import Authority, TLSEndpoint
+from tests.machine import PATIENCE_SECONDS
+
+PATIENCE = f"{PATIENCE_SECONDS:g}s"
 
 
 @pytest.fixture(scope="module")
@@ -42,7 +45,7 @@ def verifier(waits: list[float]) -> Verifier:
 
 def _config(endpoint: TLSEndpoint, **changes: object) -> Verify:
     return Verify.model_validate(
-        {"endpoint": f"127.0.0.1:{endpoint.port}", "timeout": "3s", **changes}
+        {"endpoint": f"127.0.0.1:{endpoint.port}", "timeout": PATIENCE, **changes}
     )
 
 
@@ -109,10 +112,11 @@ def test_an_expired_certificate_is_still_compared(
 
 
 def test_nobody_there_is_a_connection_failure(verifier: Verifier) -> None:
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        port = listener.getsockname()[1]
-    config = Verify.model_validate({"endpoint": f"127.0.0.1:{port}", "attempts": 1})
-    result = verifier.verify(config, "00" * 32)
+    with socket.socket() as deaf:  # bound, so that nobody else takes the port meanwhile
+        deaf.bind(("127.0.0.1", 0))
+        port = deaf.getsockname()[1]
+        config = Verify.model_validate({"endpoint": f"127.0.0.1:{port}", "attempts": 1})
+        result = verifier.verify(config, "00" * 32)
 
     assert (result.status, result.code) == (VerificationStatus.FAILED, "connect_failed")
     assert result.error
@@ -136,7 +140,7 @@ def test_all_addresses_must_match_when_asked_for(
         return [*real("::1", *arguments, **more), *real("127.0.0.1", *arguments, **more)]
 
     monkeypatch.setattr(socket, "getaddrinfo", resolve)
-    config = {"endpoint": f"two.example.test:{endpoint.port}", "attempts": 1, "timeout": "3s"}
+    config = {"endpoint": f"two.example.test:{endpoint.port}", "attempts": 1, "timeout": PATIENCE}
     any_address = verifier.verify(Verify.model_validate(config), bundle.fingerprint)
     every = Verify.model_validate({**config, "all_addresses": True})
     all_addresses = verifier.verify(every, bundle.fingerprint)
@@ -213,7 +217,7 @@ def _server(dialogue: Dialogue, bundle: Bundle, directory: Path) -> Iterator[int
 
     def talk() -> None:
         connection, _ = listener.accept()
-        connection.settimeout(5)
+        connection.settimeout(PATIENCE_SECONDS)
         with connection, contextlib.suppress(OSError):
             for expected, answer in dialogue:
                 got = b""
@@ -233,6 +237,11 @@ def _server(dialogue: Dialogue, bundle: Bundle, directory: Path) -> Iterator[int
         listener.close()
 
 
+def _asking(port: int, protocol: Protocol) -> Verify:
+    config = {"endpoint": f"127.0.0.1:{port}", "protocol": protocol.value}
+    return Verify.model_validate({**config, "attempts": 1, "timeout": PATIENCE})
+
+
 @pytest.mark.spec("07/VER-04")
 @pytest.mark.parametrize("protocol", _DIALOGUES)
 def test_starttls_reaches_the_certificate(
@@ -240,9 +249,8 @@ def test_starttls_reaches_the_certificate(
 ) -> None:
     bundle = authority.issue("v1")
     with _server(_DIALOGUES[protocol], bundle, tmp_path) as port:
-        config = {"endpoint": f"127.0.0.1:{port}", "protocol": protocol.value, "attempts": 1}
         result = verifier.verify(
-            Verify.model_validate(config), bundle.fingerprint, bundle.chain_fingerprints
+            _asking(port, protocol), bundle.fingerprint, bundle.chain_fingerprints
         )
 
     assert result.status is VerificationStatus.SUCCESS, result
@@ -254,8 +262,7 @@ def test_a_server_without_starttls_is_a_connection_failure(
     protocol: Protocol, authority: Authority, tmp_path: Path, verifier: Verifier
 ) -> None:
     with _server(_REFUSALS[protocol], authority.issue("v1"), tmp_path) as port:
-        config = {"endpoint": f"127.0.0.1:{port}", "protocol": protocol.value, "attempts": 1}
-        result = verifier.verify(Verify.model_validate(config), "00" * 32)
+        result = verifier.verify(_asking(port, protocol), "00" * 32)
 
     assert (result.status, result.code) == (VerificationStatus.FAILED, "connect_failed")
 

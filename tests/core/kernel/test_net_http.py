@@ -39,8 +39,9 @@ from certctl_core.kernel.net import (
     retry_after,
 )
 from certctl_core.kernel.secrets import Secret
+from tests.machine import PATIENCE_SECONDS
 
-SECONDS = timedelta(seconds=1)
+PATIENCE = timedelta(seconds=PATIENCE_SECONDS)
 
 
 def policy(*allow, block_private=False):
@@ -53,6 +54,7 @@ class RecordingServer(http.server.ThreadingHTTPServer):
     """Keeps what it was asked, and is silent about clients that leave."""
 
     daemon_threads = True
+    request_queue_size = 64
 
     def __init__(self, handler: type[http.server.BaseHTTPRequestHandler]) -> None:
         self.seen: list[tuple[Any, ...]] = []
@@ -80,7 +82,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
             self.send_header("transfer-encoding", "chunked")
             self.end_headers()
             try:
-                for _ in range(200):
+                while True:  # until the client leaves
                     self.wfile.write(b"1\r\nx\r\n")
                     self.wfile.flush()
                     time.sleep(0.02)
@@ -136,7 +138,7 @@ def serve(context=None):
         def get_request(self):
             connection, address = super().get_request()
             if context is not None:
-                connection.settimeout(5)
+                connection.settimeout(PATIENCE_SECONDS)
                 try:
                     connection = context.wrap_socket(connection, server_side=True)
                 except (OSError, ssl.SSLError):
@@ -193,7 +195,8 @@ def client(*allow, ca_pem=None, resolve=lambda *_: LOOPBACK, **options):
         clock=SystemClock(),
         ca_pem=ca_pem,
         resolve=resolve,
-        **options,
+        connect_timeout=PATIENCE,
+        **{"timeout": PATIENCE, **options},
     )
 
 
@@ -316,10 +319,9 @@ class TestClient:
 
     @pytest.mark.spec("08/NET-1")
     def test_whole_exchange_has_one_time_limit(self, http_client, url):
-        started = time.monotonic()
+        # No single byte is late, and the answer has no end: only the limit of the whole ends it.
         with pytest.raises(UpstreamTimeout):
             http_client.request("GET", f"{url}/endless", timeout=timedelta(milliseconds=300))
-        assert time.monotonic() - started < 2
 
     def test_client_works_after_failures(self, http_client, url):
         for path in ("/none", "/garbage", "/cut"):
@@ -328,10 +330,11 @@ class TestClient:
         assert http_client.request("GET", url).status == 200
 
     def test_refused_connection(self, ca_pem):
-        with socket.create_server(("127.0.0.1", 0)) as listener:
-            port = listener.getsockname()[1]
-        with client(ca_pem=ca_pem) as one, pytest.raises(UpstreamUnavailable, match="refused"):
-            one.request("GET", f"https://ca.example.test:{port}")
+        with socket.socket() as deaf:  # bound, so that nobody else takes the port meanwhile
+            deaf.bind(("127.0.0.1", 0))
+            port = deaf.getsockname()[1]
+            with client(ca_pem=ca_pem) as one, pytest.raises(UpstreamUnavailable, match="refused"):
+                one.request("GET", f"https://ca.example.test:{port}")
 
     @pytest.mark.parametrize(
         "bad",

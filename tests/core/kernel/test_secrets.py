@@ -167,10 +167,10 @@ class TestKeyring:
         setting = "main:pass:correct horse, battery staple: and more"
         keyring = Keyring.from_setting(setting, salt=SALT)
         sealed = keyring.seal(Purpose.LOGIN, b"v", **PLACE)
-        start = time.perf_counter()
+        start = time.thread_time()
         for _ in range(50):
             keyring.open(Purpose.LOGIN, sealed, **PLACE)
-        assert time.perf_counter() - start < 0.5
+        assert time.thread_time() - start < 0.5
         assert Keyring.from_setting(setting, salt=SALT).open(Purpose.LOGIN, sealed, **PLACE) == b"v"
 
     def test_list_form_keeps_commas_of_passphrases(self):
@@ -306,7 +306,7 @@ class TestRedaction:
         ],
     )
     def test_hostile_text_costs_linear_time(self, text):
-        start = time.perf_counter()
+        start = time.thread_time()  # of this thread alone, however busy the machine is
         redact({"state": text})
         redact_text(text)
-        assert time.perf_counter() - start < 2
+        assert time.thread_time() - start < 2

@@ -15,6 +15,7 @@ from certctl_core.app import Core
 from certctl_core.kernel.clock import SystemClock
 from certctl_core.testing.fakes import FakeClock
 from tests.core.revocation.support import Web
+from tests.machine import PATIENCE_SECONDS
 
 
 @pytest.fixture
@@ -34,7 +35,11 @@ def openssl(tool: Callable[[str], str], tmp_path: Path) -> Callable[..., str]:
 
     def run(*arguments: str, data: bytes = b"") -> str:
         done = subprocess.run(
-            [program, *arguments], input=data, capture_output=True, cwd=tmp_path, timeout=30
+            [program, *arguments],
+            input=data,
+            capture_output=True,
+            cwd=tmp_path,
+            timeout=PATIENCE_SECONDS,
         )
         return (done.stdout + done.stderr).decode(errors="replace")
 

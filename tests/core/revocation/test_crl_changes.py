@@ -23,6 +23,7 @@ from certctl_core.lifecycle.revocation import run_changed_crls, run_crl
 from certctl_core.testing.fakes import FakeClock
 from tests.core.revocation.support import Web, make, revoke, sql
 from tests.core.revocation.test_rotation import make_pair
+from tests.machine import PATIENCE_SECONDS
 
 OpenSSL = Callable[..., str]
 issuers = metadata.tables["issuers"]
@@ -114,7 +115,7 @@ def test_a_hundred_fetches_of_an_empty_cache_make_one_list(core: Core, web: Web)
     gate = threading.Barrier(100)
 
     def fetch(_number: int) -> bytes:
-        gate.wait(30)
+        gate.wait(PATIENCE_SECONDS)
         return web.get("crl/iss-local").body
 
     with ThreadPoolExecutor(100) as pool:
@@ -138,7 +139,7 @@ def test_two_replicas_make_one_list_and_count_together(core: Core, replica: Core
         gate = threading.Barrier(8)
 
         def fetch(web: Web, gate: threading.Barrier = gate) -> bytes:
-            gate.wait(30)
+            gate.wait(PATIENCE_SECONDS)
             return web.get("crl/iss-local").body
 
         with ThreadPoolExecutor(8) as pool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -101,12 +102,12 @@ def test_a_certificate_points_at_its_partition_and_openssl_agrees(
     core: Core, web: Web, openssl: OpenSSL, tmp_path: Path
 ) -> None:
     by_path: dict[str, list[Issued]] = {}
-    # Nine certificates in four partitions: three of them share one.
-    for number in range(9):
+    # Nine certificates in four partitions: three of them share one. Seldom all nine do.
+    for number in itertools.count():
         made = make(core, f"h{number}.example.test")
         by_path.setdefault(path_of(made), []).append(made)
-    if len(by_path) == 1:
-        pytest.skip("all nine fell into one of four: once in 65,536 times")
+        if number >= 8 and len(by_path) > 1:
+            break
     path, (bad, good, *_) = max(by_path.items(), key=lambda item: len(item[1]))
     another = next(name for name in by_path if name != path)
     (other, *_) = by_path[another]

@@ -28,6 +28,7 @@ from certctl_core.pki.ocsp import (
 )
 from certctl_core.testing.fakes import FakeClock
 from tests.core.revocation.support import Issued, Web, make, make_ca, revoke
+from tests.machine import eventually
 
 OpenSSL = Callable[..., str]
 TRY_LATER = bytes.fromhex("30030a0103")
@@ -318,15 +319,18 @@ class TestRevocationShows:
         with Core.open(core.settings, clock=SystemClock(), migrate=False) as replica:
             there = Web(replica)
             der = there.question(made.serial)
-            give_up = monotonic() + 5
-            while replica.rooms.ocsp.remembered("iss-local", der) is None:
+
+            def is_remembered() -> bool:
                 assert there.status(made.serial) == "good"
-                assert monotonic() < give_up, "the replica never trusts its memory"
+                return replica.rooms.ocsp.remembered("iss-local", der) is not None
+
+            eventually(is_remembered, what="the replica trusts its memory")
             revoke(core, made.certificate_id)
-            at = monotonic()
+            at = asked = monotonic()
             while there.status(made.serial) == "good":
-                assert monotonic() - at < 1.0
+                assert asked - at < 1.0
                 sleep(0.01)
+                asked = monotonic()
             assert web.status(made.serial) == "revoked"
 
     @pytest.mark.spec("02/OCC-2")

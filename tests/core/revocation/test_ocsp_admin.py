@@ -23,6 +23,7 @@ from certctl_core.pki.keys import KeyAlgorithm, generate, private_key_pem
 from certctl_core.pki.ocsp import ResponseStatus, inspect_response
 from certctl_core.testing.fakes import FakeClock
 from tests.core.revocation.support import Issued, Web, make, revoke, sql
+from tests.machine import PATIENCE_SECONDS, eventually
 
 LOCAL = {"issuer_id": "iss-local"}
 
@@ -267,7 +268,7 @@ class TestKeyPlaces:
             start = threading.Barrier(8)
 
             def ask(there: Web) -> None:
-                start.wait()
+                start.wait(PATIENCE_SECONDS)
                 answers.append(there.post(der).body)
 
             threads = [threading.Thread(target=ask, args=(both[n % 2],)) for n in range(8)]
@@ -281,6 +282,17 @@ class TestKeyPlaces:
         assert len(made_rows) == 1
 
 
+def write_later(path: Path, data: bytes) -> None:
+    """Overwrite a file at another moment of the file system's clock, which goes in steps."""
+    before = path.stat().st_mtime_ns
+
+    def is_later() -> bool:
+        path.write_bytes(data)
+        return path.stat().st_mtime_ns != before
+
+    eventually(is_later)
+
+
 @pytest.mark.spec("02/RSP-3", "02/RSP-4")
 @pytest.mark.parametrize("database_engine", ["sqlite"])
 def test_a_foreign_key_file_is_seen_at_the_next_signature(
@@ -290,7 +302,7 @@ def test_a_foreign_key_file_is_seen_at_the_next_signature(
     web.ask(made.serial, nonce=bytes(8))
     path = tmp_path / "data" / "ocsp-responder-keys" / "iss-local.key"
     before = sql(core, "SELECT serial_number FROM ocsp_responder_certs")
-    path.write_bytes(private_key_pem(generate(KeyAlgorithm.ECDSA_P256)))
+    write_later(path, private_key_pem(generate(KeyAlgorithm.ECDSA_P256)))
 
     info = web.ask(made.serial, nonce=bytes(8))
 
@@ -325,8 +337,8 @@ def test_key_files_of_two_issuers_that_were_swapped(core: Core, web: Web, made: 
     paths = [Path(row[0]) for row in sql(core, "SELECT key_path FROM ocsp_responder_certs")]
     assert len(set(paths)) == 2
     first, second = (path.read_bytes() for path in paths)
-    paths[0].write_bytes(second)
-    paths[1].write_bytes(first)
+    write_later(paths[0], second)
+    write_later(paths[1], first)
 
     assert web.ask(made.serial, nonce=bytes(8)).answers[0].status.value == "good"
     assert web.get("ocsp/iss-second/00").status == 200

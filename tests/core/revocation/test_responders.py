@@ -292,13 +292,13 @@ def ending_ca(folder: Path, openssl: Callable[..., str], days: int) -> dict[str,
 def test_near_and_after_the_end_of_the_ca(
     database_url: str, tmp_path: Path, openssl: Callable[..., str]
 ) -> None:
-    clock = FakeClock(SystemClock().now() + timedelta(seconds=2))
     settings = Settings.for_directory(
         tmp_path / "data",
         database_url=database_url,
         config_encryption_keys=generate_keyring(),
         **ending_ca(tmp_path, openssl, 3),
     )
+    clock = FakeClock(SystemClock().now() + timedelta(seconds=2))
     with Core.open(settings, clock=clock) as core:
         web = Web(core)
         made = make(core)

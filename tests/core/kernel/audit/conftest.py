@@ -6,6 +6,7 @@ import base64
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
+from datetime import timedelta
 
 import pytest
 import sqlalchemy as sa
@@ -23,6 +24,7 @@ from certctl_core.kernel.db import Database, UnitOfWorkFactory, Uow, metadata
 from certctl_core.kernel.events import Bus, Category, Event
 from certctl_core.kernel.scheduler import _tables as _scheduler_tables  # noqa: F401 - registers them
 from certctl_core.testing.fakes import FakeClock
+from tests.machine import PATIENCE_SECONDS
 
 OPERATOR = Actor(type=ActorType.API_KEY, id="ak-operator")
 ORIGIN = "certctl/test"
@@ -51,7 +53,7 @@ class LanternRuled(Event):
 
 @pytest.fixture
 def database(blank_database_url: str) -> Iterator[Database]:
-    database = Database(blank_database_url)
+    database = Database(blank_database_url, lock_timeout=timedelta(seconds=PATIENCE_SECONDS))
     names = [name for name in metadata.tables if name.startswith("audit_") or name in TABLES]
     metadata.create_all(database.writer, tables=[metadata.tables[name] for name in names])
     with database.write() as connection:

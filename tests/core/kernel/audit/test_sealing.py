@@ -16,8 +16,8 @@ from certctl_core.kernel.audit import (
 from certctl_core.kernel.audit.workflow import SEAL_BATCH
 from certctl_core.kernel.db import Leases
 from tests.core.kernel.audit.conftest import OPERATOR, LanternLit, b64, event
+from tests.machine import PATIENCE_SECONDS as PATIENCE
 
-PATIENCE = 30.0
 HOUR = timedelta(hours=1)
 
 
