@@ -6,7 +6,8 @@ A fence says what its block is: a language, and for shell and Python blocks how 
     ```python test=NAME           executed as one program
     ```python test=NAME minimal   the same, and also where no extra is installed
     ```LANGUAGE test=NAME file=PATH   is there at PATH in the session's folder, from the start
-    ```sh test=NAME background=WORD   runs on while the next blocks do; they wait until it prints WORD
+    ```sh test=NAME background=WORD   runs on while the next blocks do; they wait until it prints WORD,
+                                  which has to stand alone: "child_ready" is no "ready"
     ```sh test=NAME needs=nginx,root   skipped where that program, or that right, is not to be had
     ```text test=NAME output      what the block before it prints: each line of it, somewhere
     ```LANGUAGE test=NAME … clean runs in the clean environment of tests/plugins_external instead
@@ -33,6 +34,8 @@ from itertools import groupby
 from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
+PATIENCE_SECONDS = 300
+"""How long a program of a page may run; a busy machine takes several times as long as a quiet one."""
 SHELLS = {"sh", "bash", "console", "shell"}
 _FENCE = re.compile(r"^(?P<indent> *)(?P<ticks>```+)(?P<info>[^\n`]*)$")
 
@@ -196,8 +199,11 @@ def _shell(
         if background:
             log = f"background-{number}.log"
             script.append(f"exec {part.text} >{log} 2>&1 &")
-            waiting = f"grep -q -- {background} {log} && break; sleep 0.2; kill -0 $!"
-            script.append(f"for _ in $(seq 300); do {waiting} || {{ cat {log}; exit 1; }}; done")
+            said, give_up = f"grep -qsw -- {background} {log}", f"{{ cat {log}; exit 1; }}"
+            script.append(
+                f"for _ in $(seq 600); do {said} && break; sleep 0.2; kill -0 $! || {give_up}; done"
+            )
+            script.append(f"{said} || {give_up}")
             # What ends here is the page's own business from now on; it is no failure of ours.
             script.append("trap 'kill $(jobs -p) 2>/dev/null; wait' EXIT")
         else:
@@ -238,7 +244,7 @@ def _execute(
             start_new_session=True,
         )
         try:
-            code = process.wait(timeout=150)
+            code = process.wait(timeout=PATIENCE_SECONDS)
         finally:
             with suppress(ProcessLookupError):
                 os.killpg(process.pid, signal.SIGKILL)
@@ -252,10 +258,11 @@ def _execute(
 def with_ports(session: Sequence[Block], ports: Mapping[str, int]) -> list[Block]:
     """The session with other ports than those of the page, which somebody may use here."""
 
+    known = re.compile("|".join(map(re.escape, ports)))
+
     def other(text: str) -> str:
-        for known, free in ports.items():
-            text = text.replace(known, str(free))
-        return text
+        # In one go: a port that was put in may hold the digits of another one of the page.
+        return known.sub(lambda found: str(ports[found[0]]), text)
 
     return [replace(block, text=other(block.text)) for block in session]
 

@@ -10,7 +10,18 @@ from pathlib import Path
 
 import pytest
 
-from tests.docs.pages import ROOT, SHELLS, blocks, name, needs, pages, run, sessions, with_ports
+from tests.docs.pages import (
+    PATIENCE_SECONDS,
+    ROOT,
+    SHELLS,
+    blocks,
+    name,
+    needs,
+    pages,
+    run,
+    sessions,
+    with_ports,
+)
 from tests.machine import free_port
 
 _BIN = Path(sys.executable).parent
@@ -47,7 +58,7 @@ def test_excerpts_are_what_stands_in_the_file(page: Path) -> None:
             assert "".join(block.text.split()) in text, f"{block.where}: {source} has changed"
 
 
-@pytest.mark.timeout(180)
+@pytest.mark.timeout(PATIENCE_SECONDS + 30)
 @pytest.mark.parametrize("session", _SESSIONS)
 def test_the_commands_of_a_page_work(
     session: str, tmp_path: Path, tool: Callable[[str], str]

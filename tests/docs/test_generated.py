@@ -5,11 +5,14 @@ from __future__ import annotations
 import subprocess
 import sys
 
-from tests.docs.pages import ROOT, name, pages
+import pytest
+
+from tests.docs.pages import PATIENCE_SECONDS, ROOT, name, pages
 
 _GENERATED = [page for page in pages() if "[[[cog" in page.read_text(encoding="utf-8")]
 
 
+@pytest.mark.timeout(PATIENCE_SECONDS)
 def test_generated_parts_are_current() -> None:
     # -P: the blocks print what belongs into the page.
     done = subprocess.run(

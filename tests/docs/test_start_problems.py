@@ -14,8 +14,10 @@ from pathlib import Path
 import pytest
 from certctl_server.exits import HELP_PAGE, Exit
 
-from tests.docs.pages import ROOT, anchors
+from tests.docs.pages import PATIENCE_SECONDS, ROOT, anchors
+from tests.machine import free_port
 
+pytestmark = pytest.mark.timeout(PATIENCE_SECONDS + 60)
 _CERTCTL = str(Path(sys.executable).with_name("certctl"))
 _NOWHERE = "/nowhere/some.pem"
 
@@ -28,11 +30,6 @@ def shown(code: int) -> list[str]:
     return block.splitlines()
 
 
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        return int(server.getsockname()[1])
-
-
 def failed_start(data_dir: Path, *arguments: str, **variables: str) -> tuple[int, list[str]]:
     """Start certctl, which must not work; the exit code and the lines about problems."""
     kept = {key: value for key, value in os.environ.items() if not key.startswith("CERTCTL_")}
@@ -43,7 +40,7 @@ def failed_start(data_dir: Path, *arguments: str, **variables: str) -> tuple[int
         capture_output=True,
         check=False,
         text=True,
-        timeout=50,
+        timeout=PATIENCE_SECONDS,
     )
     problems = [
         line.removeprefix("  - ") for line in done.stderr.splitlines() if line.startswith("  - ")
