@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.browser.real import chromium, desk, server, window
+from tests.machine import PATIENCE_SECONDS
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Page
@@ -29,8 +30,9 @@ _ARGUMENTS = [
 @pytest.fixture(scope="session")
 def browser(tool: Callable[[str], str]) -> Iterator[Browser]:
     """One Chromium for the session."""
-    from playwright.sync_api import sync_playwright
+    from playwright.sync_api import expect, sync_playwright
 
+    expect.set_options(timeout=PATIENCE_SECONDS * 1000)
     with sync_playwright() as playwright:
         launched = playwright.chromium.launch(
             executable_path=tool("chromium"), args=_ARGUMENTS, headless=True
@@ -43,7 +45,7 @@ def browser(tool: Callable[[str], str]) -> Iterator[Browser]:
 def context(browser: Browser) -> Iterator[BrowserContext]:
     """A browser profile of the test's own, without cookies; takes the certificates of a test CA."""
     made = browser.new_context(ignore_https_errors=True, viewport={"width": 1280, "height": 800})
-    made.set_default_timeout(10_000)
+    made.set_default_timeout(PATIENCE_SECONDS * 1000)
     yield made
     made.close()
 

@@ -24,9 +24,16 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from certctl_core.testing.factories import make_csr
 from tests.frontends.server.running import Running, started
+from tests.machine import PATIENCE_SECONDS
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, BrowserContext, Page, Request, Response
+
+_MESSAGES_STAY = """
+const later = window.setTimeout;
+window.setTimeout = (what, after, ...more) => (after === 6000 ? 0 : later(what, after, ...more));
+"""
+"""The messages that a page comes with go by themselves; a busy machine would look for them too late."""
 
 
 @dataclass
@@ -125,7 +132,8 @@ def chromium(browser: Browser, server: Running, tool: Callable[[str], str]) -> I
 @pytest.fixture
 def window(chromium: Browser) -> Iterator[BrowserContext]:
     made = chromium.new_context(viewport={"width": 1440, "height": 900})
-    made.set_default_timeout(15_000)
+    made.set_default_timeout(PATIENCE_SECONDS * 1000)
+    made.add_init_script(_MESSAGES_STAY)
     yield made
     made.close()
 
@@ -172,6 +180,18 @@ def saved(page: Page, click: str, folder: Path) -> Path:
     path = folder / download.value.suggested_filename
     download.value.save_as(path)
     return path
+
+
+def told(page: Page, text: str | re.Pattern[str]) -> None:
+    """Wait for a message, and for all of the page that it came with."""
+    page.locator(".toasts").get_by_text(text).first.wait_for()
+    page.wait_for_load_state()
+
+
+def follow(page: Page, click: str) -> None:
+    """Click on what leads to another page, and wait for all of that."""
+    with page.expect_navigation():
+        page.click(click)
 
 
 def heading(page: Page) -> str:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.browser.real import Desk, api
+from tests.browser.real import Desk, api, follow, told
 from tests.core.hierarchy.support import OfflineCA
 
 if TYPE_CHECKING:
@@ -33,21 +33,22 @@ def test_from_an_offline_root_to_the_issuing_ca_and_its_end(desk: Desk) -> None:
     offline = OfflineCA()
     page = desk.sign_in()
     desk.open("/ui/issuers/iss-local")
-    page.click("text=CA tree")
+    follow(page, "text=CA tree")
     assert "No tree yet" in page.locator("main").inner_text()
-    page.click("main >> text=Add the root >> nth=-1")
+    follow(page, "main >> text=Add the root >> nth=-1")
     page.fill("[name=name]", "Root CA")
     page.fill("[name=root_cert_pem]", offline.pem)
     page.click("button:has-text('Add the root')")
-    page.wait_for_selector("text=The tree has a root.")
+    told(page, "The tree has a root.")
 
-    page.click("main a:has-text('Add a CA below')")
+    follow(page, "main a:has-text('Add a CA below')")
     assert "Its parent is offline" in page.locator("main").inner_text()
     page.fill("[name=name]", "Policy CA")
     page.fill("[name=path_len_constraint]", "1")
     page.fill("[name=organization]", "Example")
     page.click("button:has-text('Create CA')")
     page.wait_for_selector("text=It waits for its certificate")
+    page.wait_for_load_state()
     with page.expect_download() as download:
         page.click("main a:has-text('Download the request')")
     csr = download.value.path().read_text()
@@ -56,19 +57,20 @@ def test_from_an_offline_root_to_the_issuing_ca_and_its_end(desk: Desk) -> None:
     page.fill("[name=cert_pem]", OfflineCA(name="Another").sign(csr))
     page.click("button:has-text('Put into service')")
     page.wait_for_selector("[role=alert] >> text=cannot be used")
+    page.wait_for_load_state()
     desk.expected.clear()
     page.fill("[name=cert_pem]", offline.sign(csr))
     page.click("button:has-text('Put into service')")
-    page.wait_for_selector("text=The CA is in service.")
+    told(page, "The CA is in service.")
 
-    page.click("main a:has-text('Add a CA below')")
+    follow(page, "main a:has-text('Add a CA below')")
     page.fill("[name=name]", "Issuing CA 1")
     page.fill("[name=permitted]", "example.test\n10.0.0.0/8")
     page.click("button:has-text('Create CA')")
-    page.wait_for_selector("text=The CA Issuing CA 1 was created.")
+    told(page, "The CA Issuing CA 1 was created.")
     page.click("main a:has-text('Let it issue')")
     page.click("dialog button:has-text('Let it issue')")
-    page.wait_for_selector("text=The CA issues from now on.")
+    told(page, "The CA issues from now on.")
     assert tree_names(page) == ["Root CA", "Policy CA", "Issuing CA 1"]
     assert page.locator(".ca-tree a[aria-current]").get_attribute("aria-label") == (
         page.locator(".ca-tree a").nth(2).get_attribute("aria-label")
@@ -86,11 +88,12 @@ def test_from_an_offline_root_to_the_issuing_ca_and_its_end(desk: Desk) -> None:
     page.click("main a:has-text('Retire')")
     page.fill("dialog[open] [name=retire_note]", "replaced")
     page.click("dialog[open] button:has-text('Retire')")
-    page.wait_for_selector("text=The CA signs nothing new any more.")
+    told(page, "The CA signs nothing new any more.")
     page.click("main a:has-text('End it for good')")
     desk.expected.add(409)
     page.click("dialog[open] button:has-text('End it')")
     page.wait_for_selector("[role=alert] >> text=is the issuing CA of iss-local")
+    page.wait_for_load_state()
     desk.expected.clear()
     found = api(desk.server, "GET", "/issuers/iss-local/intermediates")["data"]
     assert [row["state"] for row in found] == ["active", "active", "retiring"]
@@ -101,9 +104,9 @@ def test_from_an_offline_root_to_the_issuing_ca_and_its_end(desk: Desk) -> None:
         {"config": {"hierarchy_mode": "single", "issuing_ca_id": None}},
     )
     page.click("dialog[open] button:has-text('End it')")
-    page.wait_for_selector("text=The CA is retired.")
+    told(page, "The CA is retired.")
 
-    page.click(".ca-tree a >> nth=1")
+    follow(page, ".ca-tree a >> nth=1")
     page.click("main a:has-text('Revoke')")
     page.select_option("dialog[open] [name=reason]", "superseded")
     page.click("dialog[open] button:has-text('Revoke')")

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-import pytest
+import re
 
-from tests.browser.real import Desk, api, issued
+import pytest
+from playwright.sync_api import expect
+
+from tests.browser.real import Desk, api, issued, told
 
 pytestmark = [pytest.mark.browser, pytest.mark.timeout(180), pytest.mark.spec("02/OPS-4")]
 
@@ -17,7 +20,7 @@ def test_the_list_of_a_ca_key_is_shown_and_made_anew(desk: Desk) -> None:
 
     desk.open(f"/ui/certificates/{certificate_id}")
     page.click("a:has-text('Read the CRL')")
-    assert page.locator("#crl").inner_text().startswith("revoked · superseded")
+    expect(page.locator("#crl")).to_have_text(re.compile("^\\s*revoked · superseded"))
 
     desk.open("/ui/issuers/iss-local")
     card = page.locator(".stack-tight:has(h3:has-text('Revocation list'))")
@@ -29,5 +32,5 @@ def test_the_list_of_a_ca_key_is_shown_and_made_anew(desk: Desk) -> None:
     assert int(shown("Revoked")) >= 1
     before = int(shown("Number"))
     card.locator("button:has-text('Generate anew')").click()
-    page.locator("text=New revocation lists are in force.").wait_for()
+    told(page, "New revocation lists are in force.")
     assert int(shown("Number")) > before

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from certctl_core.testing.factories import make_csr
-from tests.browser.real import Desk, api, heading, issued
+from tests.browser.real import Desk, api, follow, heading, issued, told
 
 pytestmark = [pytest.mark.browser, pytest.mark.timeout(180)]
 
@@ -79,7 +79,7 @@ def test_a_session_that_ended_comes_back_to_where_it_was(desk: Desk) -> None:
     assert "Your session has ended" in page.locator("main").inner_text()
     desk.expected.add(401)
     page.fill("[name=api_key]", "ctl_none_" + "0" * 64)
-    page.click("main button[type=submit]")
+    follow(page, "main button[type=submit]")
     assert "Sign-in failed" in page.locator("[role=alert]").inner_text()
     page.fill("[name=api_key]", desk.server.key)
     page.click("main button[type=submit]")
@@ -189,8 +189,7 @@ def test_preferences_are_kept(desk: Desk) -> None:
     page.click("a:has-text('Preferences')")
     page.select_option("[name=theme]", "dark")
     page.select_option("[name=times]", "local")
-    page.click("dialog[open] button:has-text('Save')")
-    page.wait_for_load_state()
+    follow(page, "dialog[open] button:has-text('Save')")
     desk.open("/ui/issuers")
     root = page.locator("html")
     assert root.get_attribute("data-theme") == "dark"
@@ -207,15 +206,15 @@ def test_many_are_revoked_after_a_look_and_a_typed_number(desk: Desk) -> None:
     desk.open("/ui/certificates/revoke-many")
     page.fill("[name=certificate_ids]", "\n".join(made))
     page.select_option("[name=reason]", "keyCompromise")
-    page.click("text=Show what matches")
+    follow(page, "text=Show what matches")
     assert page.locator(".stat-value").all_inner_texts() == ["3", "3", "0"]
 
     desk.expected.add(400)
     page.fill("[name=confirm]", "2")
-    page.click("button.btn-danger")
+    follow(page, "button.btn-danger")
     assert "is not the number of certificates" in page.locator("main").inner_text()
     page.fill("[name=confirm]", "3")
-    page.click("button.btn-danger")
+    follow(page, "button.btn-danger")
     assert "3 revoked" in page.locator("main .banner").inner_text()
     for certificate_id in made:
         assert api(desk.server, "GET", f"/certificates/{certificate_id}")["status"] == "Revoked"
@@ -226,10 +225,10 @@ def test_many_are_revoked_after_a_look_and_a_typed_number(desk: Desk) -> None:
     page.fill("dialog[open] [name=key]", "ab" * 32)
     page.fill("dialog[open] [name=note]", "found in a public repository")
     page.click("dialog[open] button:has-text('Block key')")
-    page.locator(".toasts >> text=is blocked").wait_for()
+    told(page, "is blocked")
     page.locator("tr:has-text('found in a public') a:has-text('Unblock')").click()
     page.click("dialog[open] button:has-text('Unblock key')")
-    page.locator(".toasts >> text=can be certified again").wait_for()
+    told(page, "can be certified again")
 
 
 @pytest.mark.spec("02/OPS-4")
@@ -237,7 +236,7 @@ def test_the_profile_editor_says_what_it_leads_to_while_one_writes(desk: Desk) -
     page = desk.sign_in()
     desk.open("/ui/profiles/new")
     page.locator("#preview >> text=This would be issued").wait_for()
-    assert "valid for 90 days" in page.locator("#preview").inner_text()
+    page.locator("#preview >> text=valid for 90 days").wait_for()
 
     page.check("[name=must_staple]")
     page.uncheck("[name=include_aia]")
@@ -263,7 +262,7 @@ def test_a_ca_is_rotated_and_a_stolen_key_is_ended(desk: Desk) -> None:
     page.click(".menu-item:has-text('Rotate')")
     page.fill("dialog[open] [name=common_name]", "Example Second CA")
     page.click("dialog[open] button:has-text('Rotate')")
-    page.locator(".toasts >> text=Example Second CA issues from now on").wait_for()
+    told(page, "Example Second CA issues from now on")
     assert page.locator(".card-head h2").all_inner_texts()[:2] == [
         "CA certificate",
         "Earlier CA certificate",
@@ -273,6 +272,6 @@ def test_a_ca_is_rotated_and_a_stolen_key_is_ended(desk: Desk) -> None:
     page.click(".menu[open] .menu-item:has-text('The key is stolen')")
     page.fill("dialog[open] [name^=note_]", "left on a shared drive")
     page.click("dialog[open] button:has-text('End this key')")
-    page.locator(".toasts >> text=signs nothing any more; 1 certificates").wait_for()
+    told(page, "signs nothing any more; 1 certificates")
     states = {key["state"] for key in api(desk.server, "GET", "/issuers/iss-spare/ca")["data"]}
     assert states == {"current", "compromised"}
