@@ -109,7 +109,7 @@ def _run(*argv: str, cwd: Path | None = None) -> None:
         text=True,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
-        timeout=110,
+        timeout=240,
     )
 
 

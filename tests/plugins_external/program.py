@@ -82,8 +82,9 @@ def use_notifier(core: Core, folder: Path) -> dict[str, Any]:
     core.call("certificates.revoke", path={"certificate_id": made.certificate.id})
     core.background.start()
     lines: list[str] = []
-    for _ in range(300):
-        lines = messages.read_text().splitlines()
+    for _ in range(1200):
+        # The last line may be half written.
+        lines = messages.read_text().rpartition("\n")[0].splitlines()
         if len(lines) > 1:
             break
         time.sleep(0.1)

@@ -13,7 +13,7 @@ from tests.plugins_external.conftest import BROKEN, EXAMPLE, CleanEnvironment
 _TUTORIALS = sessions(only="clean")
 
 # The first test builds two wheels and an environment.
-pytestmark = pytest.mark.timeout(180)
+pytestmark = pytest.mark.timeout(900)
 
 
 def listed(clean: CleanEnvironment, distribution: str) -> dict[str, dict[str, object]]:
