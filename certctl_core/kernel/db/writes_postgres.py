@@ -7,22 +7,23 @@ statement and COMMIT take three for.
 
 from __future__ import annotations
 
-import json
-from datetime import datetime
 from typing import Any
 
 import psycopg
+import sqlalchemy as sa
 from psycopg.pq import TransactionStatus
+from pydantic_core import PydanticSerializationError, to_json
 from sqlalchemy.dialects import postgresql
 from sqlalchemy.engine import Connection
 from sqlalchemy.exc import DBAPIError, IntegrityError
 
-from certctl_core.kernel.db.writes import SEPARATOR, Kind, Tail, Waiting, raise_lost
+from certctl_core.kernel.db.writes import SEPARATOR, Kind, Tail, Waiting, Write, raise_lost
 
 _DIALECT = postgresql.dialect()  # type: ignore[no-untyped-call] # SQLAlchemy's own constructor
 _statements: dict[tuple[Kind, ...], tuple[str, str]] = {}
 """Statement texts by what they write: a handful of combinations in a whole product."""
 _STATEMENTS_MAX = 1000
+_time_names: dict[Kind, tuple[str, ...]] = {}
 
 
 def flush(conn: Connection, waiting: Waiting, tail: Tail, *, is_last: bool) -> None:
@@ -39,16 +40,14 @@ def flush(conn: Connection, waiting: Waiting, tail: Tail, *, is_last: bool) -> N
     """
     kinds = tuple(waiting)
     alone, within = _texts(kinds)
-    parameters: list[object] = [
-        _encode([write.values for write in rows]) for rows in waiting.values()
-    ]
+    parameters: list[object] = [_document(kind, rows) for kind, rows in waiting.items()]
     known = {
         "counts": tail.counts,
         "touched": tail.touched,
         "topics": tail.topics,
         "soft": tail.is_soft,
     }
-    parameters += [json.dumps(known), tail.shard]
+    parameters += [to_json(known).decode(), tail.shard]
     driver = conn.connection.driver_connection
     assert isinstance(driver, psycopg.Connection)  # noqa: S101 - the one driver that is used
     is_idle = driver.info.transaction_status is TransactionStatus.IDLE
@@ -173,32 +172,46 @@ def _made(kinds: tuple[Kind, ...]) -> tuple[str, str]:
 
 def _insert(at: int, kind: Kind) -> str:
     columns = ", ".join(f'"{name}"' for name in kind.columns)
+    read = ", ".join(_read(kind, name) for name in kind.columns)
     ignoring = f" ON CONFLICT DO NOTHING RETURNING {_key(kind)} AS k" if kind.may_lose else ""
     return (
         f'w{at} AS (INSERT INTO "{kind.table.name}" ({columns}) '  # noqa: S608 - our own names
-        f"SELECT {columns} FROM {_document(at, kind)}{ignoring})"
+        f"SELECT {read} FROM {_recordset(at, kind)}{ignoring})"
     )
 
 
 def _update(at: int, kind: Kind) -> str:
-    sets = [f'"{name}" = r."{name}"' for name in kind.columns]
+    sets = [f'"{name}" = {_read(kind, name)}' for name in kind.columns]
     if kind.counted is not None:
         sets.append(f'"{kind.counted}" = t."{kind.counted}" + 1')
-    met = " AND ".join(f't."{name}" = r."was_{name}"' for name in kind.expected)
+    met = " AND ".join(f't."{name}" = {_read(kind, name, "was_")}' for name in kind.expected)
     return (
         f'w{at} AS (UPDATE "{kind.table.name}" AS t SET {", ".join(sets)} '  # noqa: S608
-        f"FROM {_document(at, kind)} WHERE {met} RETURNING {_key(kind, 't.')} AS k)"
+        f"FROM {_recordset(at, kind)} WHERE {met} RETURNING {_key(kind, 't.')} AS k)"
     )
 
 
-def _document(at: int, kind: Kind) -> str:
+def _recordset(at: int, kind: Kind) -> str:
     typed = [f'"{name}" {_type(kind, name)}' for name in kind.columns]
     typed += [f'"was_{name}" {_type(kind, name)}' for name in kind.expected]
     return f"jsonb_to_recordset(${at + 1}::jsonb) AS r ({', '.join(typed)})"
 
 
+def _read(kind: Kind, column: str, prefix: str = "") -> str:
+    """A value of the document: bytes travel as hexadecimal digits."""
+    text = f'r."{prefix}{column}"'
+    return f"decode({text}, 'hex')" if _is(sa.LargeBinary, kind, column) else text
+
+
 def _type(kind: Kind, column: str) -> str:
+    if _is(sa.LargeBinary, kind, column):
+        return "text"
     return str(kind.table.c[column].type.compile(_DIALECT))
+
+
+def _is(wanted: type[Any], kind: Kind, column: str) -> bool:
+    found = kind.table.c[column].type
+    return isinstance(found.impl if isinstance(found, sa.TypeDecorator) else found, wanted)
 
 
 def _key(kind: Kind, prefix: str = "") -> str:
@@ -206,16 +219,38 @@ def _key(kind: Kind, prefix: str = "") -> str:
     return f"concat_ws(chr({ord(SEPARATOR)}), {', '.join(parts)})"
 
 
-def _encoded(value: object) -> str:
-    if isinstance(value, datetime):
-        if value.tzinfo is None:
-            message = "a naive time cannot be stored"
-            raise ValueError(message)
-        return value.isoformat()
-    if isinstance(value, bytes):
-        return "\\x" + value.hex()
-    message = f"{type(value).__name__} cannot be stored"
-    raise TypeError(message)
+# -- values -----------------------------------------------------------------------------------
 
 
-_encode = json.JSONEncoder(default=_encoded, check_circular=False).encode
+def _document(kind: Kind, rows: list[Write]) -> str:
+    """The rows of one kind as one JSON document.
+
+    Raises:
+        ValueError: A time without a zone.
+        TypeError: A value that no column takes.
+    """
+    times = _times(kind)
+    for row in rows:
+        for name in times:
+            moment = row.values[name]
+            if moment is not None and moment.tzinfo is None:
+                message = f"a naive time cannot be stored: {kind.table.name}.{name}"
+                raise ValueError(message)
+    try:
+        return to_json([row.values for row in rows], bytes_mode="hex").decode()
+    except PydanticSerializationError as error:
+        message = f"a value of {kind.table.name} cannot be stored"
+        raise TypeError(message) from error
+
+
+def _times(kind: Kind) -> tuple[str, ...]:
+    """What the times of a kind are called among its values."""
+    found = _time_names.get(kind)
+    if found is None:
+        found = tuple(
+            [name for name in kind.columns if _is(sa.DateTime, kind, name)]
+            + [f"was_{name}" for name in kind.expected if _is(sa.DateTime, kind, name)]
+        )
+        if len(_time_names) < _STATEMENTS_MAX:
+            _time_names[kind] = found
+    return found

@@ -11,6 +11,7 @@ from collections import deque
 from collections.abc import Callable, Mapping
 from dataclasses import field
 from datetime import datetime
+from functools import partial
 
 import structlog
 from cryptography import x509
@@ -455,11 +456,11 @@ class AuthorityService:
             short_lived=short_lived,
             issued_at=uow.now,
         )
-        taken = SerialAlreadyIssued(serial=entry.serial, ca_key_id=ca_key_id)
+        taken = partial(SerialAlreadyIssued, serial=entry.serial, ca_key_id=ca_key_id)
         if later:
-            _store.queue_entry(uow, entry, lambda: taken)
+            _store.queue_entry(uow, entry, taken)
         elif not _store.add_entry(uow, entry):
-            raise taken
+            raise taken()
 
     def is_issued(self, uow: Uow, issuer_id: str, ca_key_id: str, serial: str) -> bool:
         """Whether the ledger holds the serial (canonical form) under the key."""
