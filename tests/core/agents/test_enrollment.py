@@ -20,6 +20,7 @@ from certctl_core.kernel.errors import CertctlError
 from certctl_core.kernel.secrets import Secret
 from certctl_core.testing.factories import actor_with
 from tests.core.agents.fleet import Fleet
+from tests.machine import PATIENCE_SECONDS
 
 
 @pytest.mark.spec("07/AGT-01", "07/AGT-02", "07/AGT-08")
@@ -76,7 +77,7 @@ def test_parallel_uses_of_a_one_use_token_bring_one_agent(fleet: Fleet) -> None:
     results: list[str] = []
 
     def use(name: str) -> None:
-        start.wait()
+        start.wait(PATIENCE_SECONDS)
         try:
             fleet.enroll(name, token)
             results.append("enrolled")

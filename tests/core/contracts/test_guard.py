@@ -42,9 +42,10 @@ from certctl_core.kernel.errors import CertctlError, Conflict, FieldError
 from certctl_core.kernel.observability import logs as observability
 from certctl_core.kernel.secrets import Secret
 from certctl_core.testing.fakes import FakeClock
+from tests.machine import PATIENCE_SECONDS
 
 CANARY = "canary-api-key-42"
-SECOND = timedelta(seconds=1)
+PATIENCE = timedelta(seconds=PATIENCE_SECONDS)
 
 
 @pytest.fixture
@@ -70,7 +71,7 @@ def raiser(error):
 
 
 def run(guard, fn, **options):
-    return guard.call(fn, budget=options.pop("budget", SECOND), what="submit", **options)
+    return guard.call(fn, budget=options.pop("budget", PATIENCE), what="submit", **options)
 
 
 def test_result_and_context_pass_through(guard, calls):

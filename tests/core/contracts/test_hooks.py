@@ -49,6 +49,7 @@ from certctl_core.contracts.targets import FileTarget, Plan, TargetConfig
 from certctl_core.kernel.actors import SYSTEM
 from certctl_core.kernel.events import Category, Emitted, Event
 from certctl_core.testing.fakes import EPOCH, FakeClock
+from tests.machine import PATIENCE_SECONDS
 
 
 class Manifest:
@@ -246,7 +247,7 @@ class TestEvents:
             plugin("certctl_event", observe).event_observers, clock=FakeClock()
         )
         observers(EMITTED)
-        assert arrived.wait(5)
+        assert arrived.wait(PATIENCE_SECONDS)
         observers.close()
         (event,) = seen
         assert (event.tag, event.actor_id, event.resource_id) == (
@@ -272,24 +273,24 @@ class TestEvents:
         observers = EventObservers(registry.event_observers, clock=FakeClock())
         observers(EMITTED)
         observers(EMITTED)
-        observers.close()
+        observers.close(timedelta(seconds=PATIENCE_SECONDS))
         assert seen == ["aud-1", "aud-1"]
 
     def test_without_observers_nothing_runs(self):
-        before = threading.active_count()
+        before = set(threading.enumerate())
         observers = EventObservers((), clock=FakeClock())
         observers(EMITTED)
-        assert threading.active_count() == before
+        assert set(threading.enumerate()) <= before
         observers.close()
 
     def test_stuck_observer_holds_up_nobody(self):
         release = threading.Event()
-        registry = plugin("certctl_event", lambda event: release.wait(5))  # noqa: ARG005
+        registry = plugin("certctl_event", lambda event: release.wait(PATIENCE_SECONDS))  # noqa: ARG005
         observers = EventObservers(registry.event_observers, clock=FakeClock())
         for _ in range(1100):
             observers(EMITTED)
         release.set()
-        observers.close(timedelta(seconds=5))
+        observers.close(timedelta(seconds=PATIENCE_SECONDS))
 
 
 class TestLogin:

@@ -17,6 +17,7 @@ from certctl_core.lifecycle.issuance import CSRRejected
 from certctl_core.pki.keys import KeyAlgorithm, generate
 from certctl_core.testing.factories import make_csr
 from tests.core.agents.fleet import Fleet
+from tests.machine import PATIENCE_SECONDS
 
 
 @pytest.mark.spec("01/AGP-02", "01/AGP-04", "07/KEY-12")
@@ -81,7 +82,7 @@ def test_parallel_requests_for_one_job_are_signed_once(fleet: Fleet) -> None:
 
     def send() -> None:
         csr_pem = make_csr("web.example.test")
-        start.wait()
+        start.wait(PATIENCE_SECONDS)
         try:
             results.append(fleet.csr(agent, item, csr_pem).status)
         except CertctlError as error:

@@ -14,6 +14,7 @@ from certctl_core.fleet.deployments import IdleAgents
 from certctl_core.kernel.db import ChangeFeed
 from certctl_core.testing.fakes import FakeClock
 from tests.core.agents.fleet import Fleet, deploy_result
+from tests.machine import eventually
 
 
 @contextmanager
@@ -31,12 +32,17 @@ def _statements() -> Iterator[list[str]]:
 
 @pytest.fixture
 def settled(fleet: Fleet) -> Callable[[], None]:
-    """Wait until the change feed has confirmed its view (PostgreSQL listens on a thread)."""
+    """Wait until the change feed has told of every commit (PostgreSQL listens on a thread)."""
+    told: list[str] = []
+    fleet.core.feed.subscribe("test.settled", lambda: told.append("all"))
 
     def wait() -> None:
-        for _ in range(100_000):
-            if fleet.core.feed.is_fresh():
-                return
+        eventually(fleet.core.feed.is_fresh)
+        if fleet.core.database.is_postgres:
+            told.clear()
+            with fleet.core.database.write() as connection:
+                connection.execute(sa.text("SELECT pg_notify('certctl', 'test.settled')"))
+            eventually(lambda: bool(told), what="what was committed before is told before")
 
     return wait
 

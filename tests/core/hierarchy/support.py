@@ -23,6 +23,7 @@ from certctl_core.pki.serials import canonical, new_serial
 from certctl_core.pki.subtrees import parse_subtree
 from certctl_core.pki.x509 import build_root, build_sub_ca, split_pem, to_pem
 from certctl_core.testing.factories import issue
+from tests.machine import PATIENCE_SECONDS
 
 PREFIX = "/.well-known/pki/"
 LOCAL = "iss-local"
@@ -39,7 +40,10 @@ class OpenSSL:
         for name, value in files.items():
             (self.folder / name).write_bytes(value.encode() if isinstance(value, str) else value)
         done = subprocess.run(
-            [self.program, *arguments], capture_output=True, cwd=self.folder, timeout=30
+            [self.program, *arguments],
+            capture_output=True,
+            cwd=self.folder,
+            timeout=PATIENCE_SECONDS,
         )
         told = (done.stdout + done.stderr).decode(errors="replace")
         assert not check or done.returncode == 0, told

@@ -22,6 +22,7 @@ from certctl_core.pki.keys import KeyAlgorithm, generate, private_key_pem
 from certctl_core.pki.x509 import to_pem
 from certctl_core.testing.fakes import FakeClock
 from tests.core.hierarchy.support import OfflineCA, OpenSSL, Tree, certificate_of, extension
+from tests.machine import PATIENCE_SECONDS
 
 
 def grow(tree: Tree, offline: OfflineCA) -> list[IntermediateView]:
@@ -68,7 +69,7 @@ def test_four_levels_with_an_offline_root_hold_for_openssl_and_strongswan(
     for number, one in enumerate(chain):
         (tmp_path / f"ca{number}").write_text(to_pem(one))
         pki += ["--ca", f"ca{number}"]
-    done = subprocess.run(pki, cwd=tmp_path, capture_output=True, timeout=30)
+    done = subprocess.run(pki, cwd=tmp_path, capture_output=True, timeout=PATIENCE_SECONDS)
     assert (done.returncode, b"trusted" in done.stdout) == (0, True), done.stdout + done.stderr
 
 

@@ -54,7 +54,7 @@ def aftermath(flow: str, database_url: str, tmp_path: Path) -> Iterator[Aftermat
         [sys.executable, str(PROGRAM), json.dumps(document)],
         capture_output=True,
         text=True,
-        timeout=150,
+        timeout=540,
         env={"PYTHONPATH": ":".join(sys.path)},
     )
     assert done.returncode == 0, done.stderr
@@ -65,7 +65,7 @@ def aftermath(flow: str, database_url: str, tmp_path: Path) -> Iterator[Aftermat
 
 
 @pytest.mark.spec("02/CERT-3")
-@pytest.mark.timeout(180)
+@pytest.mark.timeout(600)
 @pytest.mark.parametrize(
     ("database_engine", "flow"),
     [

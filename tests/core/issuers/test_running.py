@@ -23,6 +23,7 @@ from certctl_core.lifecycle.issuers import (
     UnsupportedByIssuer,
 )
 from certctl_core.lifecycle.issuers.state import DatabaseLocks, SealedState
+from tests.machine import PATIENCE_SECONDS
 
 if TYPE_CHECKING:
     from tests.core.issuers.conftest import Room, Widgets
@@ -67,21 +68,21 @@ class TestInstances:
 
         def slow() -> str:
             inside.set()
-            leave.wait(10)
+            leave.wait(PATIENCE_SECONDS)
             return "closed" if widgets.alive[0].closed else "open"
 
         results: list[str] = []
         thread = threading.Thread(
             target=lambda: results.append(
-                running.guard.call(slow, budget=timedelta(seconds=20), what="slow")
+                running.guard.call(slow, budget=timedelta(seconds=PATIENCE_SECONDS), what="slow")
             )
         )
         thread.start()
-        assert inside.wait(10)
+        assert inside.wait(PATIENCE_SECONDS)
         patch(room, product="premium")
         assert not widgets.alive[0].closed
         leave.set()
-        thread.join(10)
+        thread.join(PATIENCE_SECONDS)
         assert results == ["open"]
         assert widgets.alive[0].closed
 

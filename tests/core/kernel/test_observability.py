@@ -35,6 +35,7 @@ from certctl_core.kernel.observability.exposition import clear
 from certctl_core.kernel.observability.logs import MAX_LINE_CHARS, is_plain
 from certctl_core.kernel.observability.metrics import MAX_SERIES
 from certctl_core.kernel.secrets import Secret, redact_text
+from tests.machine import PATIENCE_SECONDS
 
 
 @pytest.fixture
@@ -502,7 +503,7 @@ class TestSeveralProcesses:
         yield start
         for child in started:
             if child.returncode is None:
-                child.communicate("\n", timeout=30)
+                child.communicate("\n", timeout=PATIENCE_SECONDS)
 
     @pytest.fixture
     def shared(self, tmp_path, clock, registry):
@@ -522,7 +523,7 @@ class TestSeveralProcesses:
         assert found["certctl_oldest_seconds",] == 20
         assert found["certctl_took_seconds_bucket", ("le", "2.0")] == 2
         assert found["certctl_took_seconds_count",] == 3
-        first.communicate("\n", timeout=30)
+        first.communicate("\n", timeout=PATIENCE_SECONDS)
         ended = samples(shared)
         assert ended["certctl_done_total", ("r", "ok")] == 31
         assert ended["certctl_busy_threads",] == 21

@@ -42,9 +42,10 @@ from certctl_core.kernel.net import EgressPolicy
 from certctl_core.lifecycle.certificates import CreateCertificate, RenewalFailed
 from certctl_core.people.access import CATALOGUE
 from certctl_core.testing.fakes import FakeClock
+from tests.machine import PATIENCE_SECONDS
 
 ADMIN = Actor(type=ActorType.SYSTEM, id="test")
-PATIENCE = timedelta(seconds=20)
+PATIENCE = timedelta(seconds=PATIENCE_SECONDS)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -109,7 +110,7 @@ def receiver_of() -> Iterator[Callable[[], Receiver]]:
                 receiver.arrived.release()
                 if receiver.on_receive is not None:
                     receiver.on_receive()
-                receiver.open.wait(20)
+                receiver.open.wait(PATIENCE_SECONDS)
                 self.answer()
 
             def answer(self) -> None:

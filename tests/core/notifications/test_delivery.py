@@ -11,11 +11,13 @@ import pytest
 from certctl_core.insight.notifications import DeliveryState, NotificationStatus, Reason
 from certctl_core.insight.notifications.loops import deliver
 from certctl_core.kernel.observability import REGISTRY
+from tests.machine import PATIENCE_SECONDS
 
 if TYPE_CHECKING:
     from tests.core.notifications.conftest import Receiver, Room
 
 MINUTE = timedelta(minutes=1)
+PATIENCE = timedelta(seconds=PATIENCE_SECONDS)
 BACKOFF = (1, 2, 4, 8, 16, 32, 60)
 
 
@@ -80,7 +82,7 @@ class TestSending:
         room.fail_renewal(room.certificate())
         other = room.new_worker("two")
         room.deliver()
-        deliver(other, wait=timedelta(seconds=20))
+        deliver(other, wait=PATIENCE)
         room.clock.advance(timedelta(days=1))
         room.deliver()
         assert len(receiver.received) == 1
@@ -92,7 +94,7 @@ class TestSending:
         other = room.new_worker("two")
         assert other.run() == 0
         room.deliver()
-        deliver(other, wait=timedelta(seconds=20))
+        deliver(other, wait=PATIENCE)
         ids = [item.headers["webhook-id"] for item in receiver.received]
         assert len(ids) == len(set(ids)) == 30
         assert {item.state for item in room.deliveries()} == {DeliveryState.SENT}
@@ -303,8 +305,8 @@ class TestLanes:
         for number in range(3):
             room.fail_renewal(room.certificate(f"w{number}.example.com"))
             room.worker.run()
-            assert quick.arrived.acquire(timeout=10)
-        assert stuck.arrived.acquire(timeout=10)
+            assert quick.arrived.acquire(timeout=PATIENCE_SECONDS)
+        assert stuck.arrived.acquire(timeout=PATIENCE_SECONDS)
         assert len(quick.received) == 3
         stuck.open.set()
         room.deliver()
@@ -318,7 +320,7 @@ class TestLanes:
         for _ in range(6):
             room.worker.run()
         for _ in range(4):
-            assert receiver.arrived.acquire(timeout=10)
+            assert receiver.arrived.acquire(timeout=PATIENCE_SECONDS)
         assert not receiver.arrived.acquire(timeout=0.2)
         receiver.open.set()
         room.deliver()
@@ -351,14 +353,14 @@ class TestLanes:
         room.fail_renewal(room.certificate())
         receiver.open.clear()
         room.worker.run()
-        assert receiver.arrived.acquire(timeout=10)
+        assert receiver.arrived.acquire(timeout=PATIENCE_SECONDS)
         room.clock.advance(timedelta(seconds=121))
         other = room.new_worker("two")
         other.run()
-        assert receiver.arrived.acquire(timeout=10)
+        assert receiver.arrived.acquire(timeout=PATIENCE_SECONDS)
         receiver.open.set()
-        room.worker.run(wait=timedelta(seconds=20))
-        other.run(wait=timedelta(seconds=20))
+        room.worker.run(wait=PATIENCE)
+        other.run(wait=PATIENCE)
         (delivery,) = room.deliveries()
         assert (delivery.state, delivery.attempts) == (DeliveryState.SENT, 2)
         assert room.tags().count("notification.sent") == 1
@@ -371,13 +373,13 @@ class TestLanes:
             room.fail_renewal(room.certificate(f"w{number}.example.com"))
         receiver.on_receive = lambda: setattr(room.worker, "_stopping", True)
         room.worker.run()
-        assert receiver.arrived.acquire(timeout=10)
-        assert room.worker.stop(timedelta(seconds=10))
+        assert receiver.arrived.acquire(timeout=PATIENCE_SECONDS)
+        assert room.worker.stop(PATIENCE)
         states = [item.state for item in room.deliveries()]
         assert set(states) == {DeliveryState.SENT, DeliveryState.QUEUED}
         assert states.count(DeliveryState.SENT) == len(receiver.received)
         other = room.new_worker("two")
-        deliver(other, wait=timedelta(seconds=20))
+        deliver(other, wait=PATIENCE)
         assert {item.state for item in room.deliveries()} == {DeliveryState.SENT}
         assert len(receiver.received) == 8
 

@@ -15,7 +15,8 @@ import pytest
 from certctl_core.app import Core
 from certctl_core.kernel.clock import SystemClock
 from certctl_core.testing.fakes import FakeClock
-from tests.core.notifications.conftest import Receiver, failed
+from tests.core.notifications.conftest import PATIENCE, Receiver, failed
+from tests.machine import PATIENCE_SECONDS
 
 _OTHER_PROCESS = """
 import json, sys
@@ -43,9 +44,9 @@ def test_a_commit_is_told_at_once(core: Core, receiver: Receiver) -> None:
     try:
         with core.begin() as uow:
             uow.emit(failed("mc-web"))
-        assert receiver.arrived.acquire(timeout=15)
+        assert receiver.arrived.acquire(timeout=PATIENCE_SECONDS)
     finally:
-        core.background.stop(timedelta(seconds=10))
+        core.background.stop(PATIENCE)
     assert receiver.events() == ["renewal.failed"]
     assert core.call("notifications.list").data[0].state == "sent"
     actions = {item.action for item in core.call("audit.list").data}
@@ -73,15 +74,15 @@ def test_a_killed_process_loses_nothing(
     assert other.stdin is not None
     with other.stdin:
         other.stdin.write(json.dumps(given).encode())
-    assert receiver.arrived.acquire(timeout=30), "it has claimed and begun to send"
+    assert receiver.arrived.acquire(timeout=PATIENCE_SECONDS), "it has claimed and begun to send"
     other.send_signal(signal.SIGKILL)
-    other.wait(10)
+    other.wait(PATIENCE_SECONDS)
     receiver.open.set()
-    core.background.deliveries.run(wait=timedelta(seconds=10))
+    core.background.deliveries.run(wait=PATIENCE)
     assert core.call("notification_deliveries.list").data[0].state == "sending"
 
     clock.set(SystemClock().now() + timedelta(seconds=121))
-    core.background.deliveries.run(wait=timedelta(seconds=20))
+    core.background.deliveries.run(wait=PATIENCE)
 
     (delivery,) = core.call("notification_deliveries.list").data
     assert (delivery.state, delivery.attempts) == ("sent", 2)

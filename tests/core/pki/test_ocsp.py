@@ -23,6 +23,8 @@ from certctl_core.pki.serials import canonical
 from tests.core.pki.support import CA, FAST, MUTATIONS, NOW, POST_QUANTUM, make_spec, mutate
 
 DER = serialization.Encoding.DER
+LATER = NOW + timedelta(days=1)
+"""OpenSSL looks at the real clock, and NOW was when the tests were collected."""
 HASHES = {
     CertIDHash.SHA1: hashes.SHA1(),  # noqa: S303 - what OCSP clients send
     CertIDHash.SHA256: hashes.SHA256(),
@@ -54,7 +56,7 @@ def issue(ca, key, **changes):
 
 
 def answer(cert_id, status=CertStatus.GOOD, **changes):
-    values = {"this_update": NOW, "next_update": NOW + timedelta(hours=1)} | changes
+    values = {"this_update": NOW, "next_update": LATER} | changes
     if status is CertStatus.REVOKED:
         values = {"revoked_at": NOW - timedelta(hours=1)} | values
     return SingleResponse(cert_id=cert_id, status=status, **values)
@@ -387,7 +389,7 @@ class TestResponses:
         read = library.load_der_ocsp_response(respond(responder, answer(wanted), nonce=None))
         assert read.responder_key_hash == keys.ski(responder.key.public_key())
         assert read.produced_at_utc == NOW
-        assert (read.this_update_utc, read.next_update_utc) == (NOW, NOW + timedelta(hours=1))
+        assert (read.this_update_utc, read.next_update_utc) == (NOW, LATER)
         assert read.serial_number == 0x0ABC
         assert list(read.extensions) == []
         assert list(read.single_extensions) == []
