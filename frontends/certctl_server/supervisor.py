@@ -270,9 +270,10 @@ class Supervisor:
             return
         _log.info("server.child_ready", child=child.name, process=child.process.pid)
         if child.replaces is not None:
-            old, child.replaces = child.replaces, None
-            slot.child = child
-            self._stop(old, Do.HAND_OVER)
+            # Not the one that it was started for: that may have died, and another come instead.
+            there, slot.child, child.replaces = slot.child, child, None
+            if there is not None:
+                self._stop(there, Do.HAND_OVER)
             self._roll()
         if self._is_up:
             child.channel.send(do=Do.GO)

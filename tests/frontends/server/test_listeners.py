@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import http.client
 import os
+import signal
 import ssl
 import threading
 from collections.abc import Iterator
@@ -136,6 +137,38 @@ class TestConfiguredPair:
                 thread.join()
         assert failed == []
         assert set(answered) == {200}
+
+    @pytest.mark.spec("08/TLS-3")
+    def test_a_worker_that_dies_while_it_is_replaced_leaves_one_worker(self, site: Site) -> None:
+        server = site.server
+        (old,) = server.workers()
+        accepted = len(server.events("server.tls_pair_accepted"))
+        site.write(site.issue())
+        server.hang_up()
+        lookers: set[int] = set()  # they look at the pair, before anybody is replaced
+
+        def coming() -> set[int]:
+            unknown = set(server.children()) - set(server.at_work())
+            if len(server.events("server.tls_pair_accepted")) == accepted:
+                lookers.update(unknown)
+            return unknown - lookers
+
+        eventually(coming, what="a replacement")
+        held = coming()
+        for number in held:
+            with suppress(ProcessLookupError):
+                os.kill(number, signal.SIGSTOP)
+        os.kill(old, signal.SIGKILL)
+        eventually(lambda: set(server.workers()) - {old}, what="another worker in its place")
+        for number in held:
+            with suppress(ProcessLookupError):
+                os.kill(number, signal.SIGCONT)
+
+        def is_settled() -> bool:
+            return len(server.workers()) == 1 and set(server.children()) == set(server.at_work())
+
+        eventually(is_settled, what="one worker, and nobody on the way")
+        assert server.is_ready()
 
     def _audit(self, site: Site) -> bytes:
         status, body = site.server.get("/api/v1/audit?page_size=100", key=site.server.key)
