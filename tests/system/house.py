@@ -16,7 +16,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
 
 from tests.frontends.server.running import environment
-from tests.machine import PATIENCE_SECONDS, free_port
+from tests.machine import PATIENCE_SECONDS, eventually, free_port
 from tests.system.installed import PROGRAM, Served, launch, request_for, rows, run
 
 NEW_PAIR = """\
@@ -101,9 +101,13 @@ class House:
             text = text.replace("<pid>", str(running.process.pid))
             text = text.replace("certctl.example.com:8443", f"localhost:{running.port}")
         if self.engine == "sqlite":
-            # The program itself would not wait for a moment in which the server does not write.
-            patient = f"sqlite3 -cmd '.timeout 10000' {self.place / 'data' / 'certctl.db'}"
-            text = re.sub(r"psql (-At )?-c", patient, text)
+            # The program itself would not wait for a moment in which the server does not write,
+            # and what one ``psql -c`` does is one transaction.
+            database, millis = self.place / "data" / "certctl.db", int(1000 * PATIENCE_SECONDS)
+            patient = f"sqlite3 -cmd '.timeout {millis}' {database}"
+            text = re.sub(
+                r'psql (?:-At )?-c ("[^"]*")', rf"{patient} 'BEGIN IMMEDIATE' \1 'COMMIT'", text
+            )
             text = re.sub(r"\bTRUNCATE (?=[a-z_]+;)", "DELETE FROM ", text)
         done = subprocess.run(
             ["bash", "-euo", "pipefail", "-c", text],
@@ -115,7 +119,7 @@ class House:
             },
             capture_output=True,
             text=True,
-            timeout=60,
+            timeout=2 * PATIENCE_SECONDS,
             check=False,
         )
         assert done.returncode == status, f"{text}\n{done.stdout}{done.stderr}"
@@ -158,6 +162,10 @@ class House:
         found = re.search(r"asked\.pem: (\w+)", said)
         assert found is not None, said
         return found[1]
+
+    def await_ocsp(self, ca: Path, leaf: x509.Certificate, status: str) -> None:
+        """Wait for a verdict: the listener hears of what another process did a moment later."""
+        eventually(lambda: self.ocsp(ca, leaf) == status, what=f"OCSP says {status}")
 
     def verifies(self, ca: Path, leaf: x509.Certificate, *more: str | Path) -> bool:
         """Whether ``openssl verify -CAfile ca`` takes the certificate."""

@@ -43,12 +43,21 @@ class Served:
         """Its address."""
         return f"https://127.0.0.1:{self.running.port}"
 
-    def client(self, *, key: str | None = None, timeout: float = 30) -> httpx.Client:
-        """A client that trusts ``ca.crt`` and uses the key of ``client.toml`` (or another)."""
+    def client(
+        self, *, key: str | None = None, timeout: float = PATIENCE_SECONDS, root: str = ""
+    ) -> httpx.Client:
+        """A client that trusts ``ca.crt`` and uses the key of ``client.toml`` (or another).
+
+        It looks into the file once: ``root`` is the CA that the server's own certificate may come
+        from while the client is in use.
+        """
         key = self.running.key if key is None else key
+        trusted = ssl.create_default_context(cafile=str(self.directory / "ca.crt"))
+        if root:
+            trusted.load_verify_locations(cadata=root)
         return httpx.Client(
             base_url=f"{self.url}/api/v1",
-            verify=ssl.create_default_context(cafile=str(self.directory / "ca.crt")),
+            verify=trusted,
             headers={"Authorization": f"Bearer {key}"} if key else {},
             timeout=timeout,
             trust_env=False,
@@ -88,7 +97,9 @@ def launch(directory: Path, port: int, **settings: str) -> Running:
     running = Running(directory, port, process, log, None, settings)
     try:
         eventually(
-            lambda: "server.ready" in running.text() or process.poll() is not None, what="ready"
+            lambda: "server.ready" in running.text() or process.poll() is not None,
+            seconds=2 * PATIENCE_SECONDS,
+            what="ready",
         )
         assert process.poll() is None, running.text()
     except BaseException:
@@ -121,12 +132,17 @@ def run(tool: str, *arguments: str | Path, status: int | None = 0) -> str:
         [tool, *map(str, arguments)],
         capture_output=True,
         text=True,
-        timeout=30,
+        timeout=PATIENCE_SECONDS,
         check=False,
         env={"PATH": os.environ["PATH"]},
     )
     assert status is None or done.returncode == status, done.stdout + done.stderr
     return done.stdout + done.stderr
+
+
+def fetched(url: str) -> httpx.Response:
+    """What anybody gets from an address."""
+    return httpx.get(url, trust_env=False, timeout=PATIENCE_SECONDS)
 
 
 def request_for(*names: str, key: ec.EllipticCurvePrivateKey | None = None) -> str:

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from time import monotonic
 from typing import Any
 
 import httpx
@@ -179,16 +180,19 @@ class Watch:
         self._is_sqlite = url is None
         url = url or f"sqlite:///{server.directory / 'certctl.db'}"
         self._engine = sa.create_engine(
-            url.replace("postgresql://", "postgresql+psycopg://"), isolation_level="AUTOCOMMIT"
+            url.replace("postgresql://", "postgresql+psycopg://"),
+            isolation_level="AUTOCOMMIT",
+            # A server that is held up in the middle of a write holds up whoever looks.
+            connect_args={"timeout": PATIENCE_SECONDS} if self._is_sqlite else {},
         )
 
     @contextmanager
     def at(self, certificate_id: str, moment: Moment) -> Iterator[dict[str, str]]:
         """A block at the first moment of that kind; on SQLite the server cannot go on meanwhile."""
         begin = sa.text("BEGIN IMMEDIATE" if self._is_sqlite else "BEGIN")
-        pause = threading.Event()
+        pause, until = threading.Event(), monotonic() + 2 * PATIENCE_SECONDS
         with self._engine.connect() as connection:
-            for _ in range(20_000):
+            while monotonic() < until:
                 connection.execute(begin)
                 try:
                     found = self._statuses(connection, certificate_id)

@@ -255,11 +255,24 @@ class TestHeads:
 
 
 class TestSlowClients:
+    def _five_take(self, client: httpx.Client, name: str, *slow: socket.socket) -> float:
+        """Seconds for five certificates, while each of these clients sends one more byte a time."""
+        begun = monotonic()
+        for number in range(5):
+            for item in slow:
+                if isinstance(item, ssl.SSLSocket):
+                    with suppress(OSError):  # the server may have given up on it
+                        item.sendall(b" ")
+            body = {"csr_pem": request_for(f"{name}-{number}.example.test")}
+            assert client.post("/certificates", json=body).status_code == 201
+        return monotonic() - begun
+
     def test_trickling_heads_and_bodies_hold_up_nobody(
         self, server: Served, client: httpx.Client
     ) -> None:
         context = ssl.create_default_context(cafile=str(server.directory / "ca.crt"))
         context.check_hostname = False
+        alone = self._five_take(client, "alone")
         slow: list[socket.socket] = []
         for number in range(40):
             plain = socket.create_connection(("127.0.0.1", server.running.port), timeout=20)
@@ -272,15 +285,8 @@ class TestSlowClients:
                 secure.sendall(b"Content-Type: application/json\r\nContent-Length: 900\r\n\r\n{")
             slow.append(secure)
         try:
-            begun = monotonic()
-            for number in range(5):
-                for item in slow:
-                    if isinstance(item, ssl.SSLSocket):
-                        with suppress(OSError):  # the server may have given up on it
-                            item.sendall(b" ")
-                body = {"csr_pem": request_for(f"brisk-{number}.example.test")}
-                assert client.post("/certificates", json=body).status_code == 201
-            assert monotonic() - begun < 20
+            # As on a quiet machine, with what a busy one takes longer even without them.
+            assert self._five_take(client, "brisk", *slow) < 20 + 5 * alone
         finally:
             for item in slow:
                 item.close()
@@ -424,7 +430,8 @@ class TestSerials:
 
 
 def test_the_server_had_no_trouble(server: Served) -> None:
-    lines = [json.loads(line) for line in server.running.text().splitlines() if line[:1] == "{"]
+    whole, _, _ = server.running.text().rpartition("\n")  # the last line may be half written
+    lines = [json.loads(line) for line in whole.splitlines() if line[:1] == "{"]
     assert [line for line in lines if line["level"] in {"error", "critical"}] == []
     with closing(server.running.connect()) as connection:
         connection.request("GET", "/ready")

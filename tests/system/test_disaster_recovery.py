@@ -16,6 +16,7 @@ import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
 
+from tests.machine import eventually
 from tests.system.house import (
     NEW_PAIR,
     SHOW_CRL,
@@ -219,15 +220,15 @@ def test_postgres_restore_by_the_book(house: House, pg_tool: Callable[[str], str
     # What the backup lacks comes back from what was kept outside.
     assert "1 of 2 revocations were missing" in house.server.certctl("dr", "import-crl", str(kept))
     house.server.certctl("dr", "import-certs", str(lost_file))
-    again = house.crl("crl/iss-local", ca)
-    assert serials(again) == {bad.serial_number, good.serial_number}
-    assert number(again) > number(last)
-    assert house.ocsp(ca, good) == "revoked"
-    assert house.ocsp(ca, lost) == "good"
+    both = {bad.serial_number, good.serial_number}
+    eventually(lambda: serials(house.crl("crl/iss-local", ca)) == both, what="the CRL has both")
+    assert number(house.crl("crl/iss-local", ca)) > number(last)
+    house.await_ocsp(ca, good, "revoked")
+    house.await_ocsp(ca, lost, "good")
     # It works on: issue, revoke, and the audit log still proves itself.
     fresh = house.issue("fresh.example.test")
     house.revoke("fresh.example.test")
-    assert house.ocsp(ca, fresh) == "revoked"
+    house.await_ocsp(ca, fresh, "revoked")
     assert json.loads(house.server.certctl("audit", "verify", "--full", "--local", "--json"))["ok"]
     house.stop()
 

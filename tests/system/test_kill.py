@@ -22,7 +22,7 @@ from certctl_core.app import Core
 from certctl_core.kernel.config import Settings
 from certctl_core.kernel.secrets import generate_keyring
 from certctl_core.testing.factories import issue
-from tests.machine import eventually, free_port
+from tests.machine import PATIENCE_SECONDS, eventually, free_port
 from tests.system import crashing
 from tests.system.conftest import database_settings
 from tests.system.installed import (
@@ -112,7 +112,7 @@ def test_a_death_between_two_steps_is_settled(database_url: str, tmp_path: Path,
             "a.example.test",
         ],
         env={**os.environ, "KEYRING": keyring},
-        timeout=60,
+        timeout=4 * PATIENCE_SECONDS,
         capture_output=True,
         text=True,
         check=False,
@@ -151,7 +151,7 @@ class Notes:
 
 
 def _work(served: Served, notes: Notes, prefix: str) -> None:
-    with served.client(timeout=20) as client, contextlib.suppress(httpx.TransportError):
+    with served.client() as client, contextlib.suppress(httpx.TransportError):
         for number in range(1000):
             name = f"{prefix}-{number}.example.test"
             body = {"csr_pem": request_for(name)}
@@ -234,7 +234,7 @@ def test_kills_at_any_moment_lose_and_double_nothing(
             finally:
                 _kill(served)
             for thread in threads:
-                thread.join(30)
+                thread.join(2 * PATIENCE_SECONDS)
                 assert not thread.is_alive()
         served = Served(launch(directory, free_port(), **settings), "")
         try:

@@ -23,7 +23,7 @@ from cryptography.hazmat.primitives.serialization import (
 
 from tests.core.notifications.conftest import Received, Receiver, receiver, receiver_of
 from tests.frontends.agent.webserver import Nginx, running_nginx
-from tests.machine import eventually
+from tests.machine import PATIENCE_SECONDS, eventually
 from tests.system.conftest import database_settings
 from tests.system.installed import Served, run, served
 from tests.system.life import Host, Watch, host, is_busy, needs_root
@@ -36,7 +36,9 @@ pytestmark = [
     pytest.mark.skipif(needs_root(), reason="the policy file of an agent belongs to root"),
 ]
 Tool = Callable[[str], str]
-LIFETIME = timedelta(seconds=75)
+LIFETIME = timedelta(seconds=150)
+RENEW_AT_PERCENT = 33
+"""From its due time to its end lies more than one round of the renewal loop, whenever that begins."""
 QUICK = {
     "SCHEDULER_RENEWAL_CHECK_INTERVAL": "1m",  # the shortest there is
     "SCHEDULER_RETRY_INTERVAL": "1s",
@@ -90,7 +92,15 @@ def test_a_certificate_is_made_deployed_and_renewed_by_itself(
             },
         )
         assert profile.status_code == 201, profile.text
-        certificate_id = web.certificate(site, certificate_profile_id=profile.json()["id"])
+        policy = web.client.post(
+            "/renewal-policies", json={"name": "early", "renew_at_percent": RENEW_AT_PERCENT}
+        )
+        assert policy.status_code == 201, policy.text
+        certificate_id = web.certificate(
+            site,
+            certificate_profile_id=profile.json()["id"],
+            renewal_policy_id=policy.json()["id"],
+        )
         web.serve_by(site, certificate_id)
 
         (first,) = web.versions(certificate_id)
@@ -100,7 +110,7 @@ def test_a_certificate_is_made_deployed_and_renewed_by_itself(
 
         eventually(
             lambda: web.is_settled(site, certificate_id, 2),
-            seconds=120,
+            seconds=LIFETIME.total_seconds(),
             what="the renewal, without anybody acting",
         )
         second, same = web.versions(certificate_id)
@@ -166,17 +176,19 @@ def assert_key_stays(web: Host, certificate_id: str) -> None:
 
 
 def assert_in_time(first: dict[str, Any], second: dict[str, Any]) -> None:
-    """After two thirds of the lifetime, and before its end."""
+    """After the policy's share of the lifetime, and before its end."""
     begins, ends = (datetime.fromisoformat(first[name]) for name in ("not_before", "not_after"))
     renewed = datetime.fromisoformat(second["created_at"])
-    assert begins + (ends - begins) * 2 / 3 < renewed < ends
+    assert begins + (ends - begins) * RENEW_AT_PERCENT / 100 < renewed < ends
 
 
 @contextmanager
 def signed_in(server: Served) -> Iterator[httpx.Client]:
     """The administrator in the web interface."""
     trusted = ssl.create_default_context(cafile=str(server.directory / "ca.crt"))
-    with httpx.Client(base_url=server.url, verify=trusted, trust_env=False) as browser:
+    with httpx.Client(
+        base_url=server.url, verify=trusted, trust_env=False, timeout=PATIENCE_SECONDS
+    ) as browser:
         form, headers = {"api_key": server.running.key}, {"Origin": server.url}
         answer = browser.post("/login", data=form, headers=headers)
         assert answer.status_code == 303, answer.text

@@ -16,6 +16,7 @@ from tests.system.conftest import database_settings
 from tests.system.installed import (
     Served,
     counted_status,
+    fetched,
     launch,
     listed_status,
     request_for,
@@ -78,7 +79,7 @@ class TestCommandLine:
         serial = x509.load_pem_x509_certificate(leaf.read_bytes()).serial_number
 
         def is_listed() -> bool:
-            answer = httpx.get(f"{server.pki}/.well-known/pki/crl/iss-local", trust_env=False)
+            answer = fetched(f"{server.pki}/.well-known/pki/crl/iss-local")
             crl.write_bytes(answer.content)
             text = run(openssl, "crl", "-inform", "DER", "-in", crl, "-CAfile", ca, "-text")
             return "verify OK" in text and f"{serial:X}" in text and "Superseded" in text

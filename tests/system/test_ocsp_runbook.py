@@ -24,9 +24,9 @@ from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509 import ocsp
 
-from tests.machine import eventually
+from tests.machine import PATIENCE_SECONDS, eventually
 from tests.system.house import House, ca_of
-from tests.system.installed import rows, run
+from tests.system.installed import fetched, rows, run
 
 pytestmark = [pytest.mark.timeout(300), pytest.mark.xdist_group("server")]
 
@@ -104,7 +104,9 @@ def load(house: House, leaf: x509.Certificate, ca: x509.Certificate) -> Iterator
     trust = ssl.create_default_context(cafile=str(house.etc / "ca.crt"))
 
     def ask(base: str) -> None:
-        with httpx.Client(base_url=base, verify=trust, timeout=30, trust_env=False) as client:
+        with httpx.Client(
+            base_url=base, verify=trust, timeout=PATIENCE_SECONDS, trust_env=False
+        ) as client:
             while not over.is_set():
                 try:
                     for reply in (
@@ -194,20 +196,20 @@ def test_symptoms_and_recovery_without_a_restart(house: House) -> None:
         folder.rename(house.etc / "kept")
     folder.write_text("in the way")
 
-    first = httpx.get(url, trust_env=False)
+    first = fetched(url)
     assert first.status_code == 500
     assert "responder not configured" in first.text
     assert str(folder) not in first.text
     folder.unlink()
-    assert httpx.get(url, trust_env=False).status_code == 200
+    assert fetched(url).status_code == 200
     (folder / "iss-local.key").unlink()
     folder.rename(house.etc / "kept-too")
     folder.write_text("in the way")
-    second = httpx.get(url, trust_env=False)
+    second = fetched(url)
     assert second.status_code == 500
     assert "failed to load responder key" in second.text
     folder.unlink()
-    assert httpx.get(url, trust_env=False).status_code == 200
+    assert fetched(url).status_code == 200
     log = house.server.running.text()
     assert "responder not configured" in log
     assert "failed to load responder key" in log
@@ -280,7 +282,9 @@ def test_a_revocation_races_with_requests(house: House) -> None:
             over: threading.Event = over,
             lies: list[str] = lies,
         ) -> None:
-            with httpx.Client(base_url=main, verify=trust, timeout=30, trust_env=False) as client:
+            with httpx.Client(
+                base_url=main, verify=trust, timeout=PATIENCE_SECONDS, trust_env=False
+            ) as client:
                 while not over.is_set():
                     is_over = revoked.is_set()
                     status = said(client.post(path, content=der, headers=TYPE))
@@ -290,7 +294,7 @@ def test_a_revocation_races_with_requests(house: House) -> None:
         threads = [threading.Thread(target=ask) for _ in range(2)]
         for thread in threads:
             thread.start()
-        plain = httpx.Client(base_url=house.server.pki, timeout=30, trust_env=False)
+        plain = httpx.Client(base_url=house.server.pki, timeout=PATIENCE_SECONDS, trust_env=False)
         with house.server.client() as client, plain:
             found = rows(client, "/certificates", q=f"r{turn}.example.test")
             target = f"/certificates/{found[0]['id']}/revoke"
@@ -298,10 +302,12 @@ def test_a_revocation_races_with_requests(house: House) -> None:
                 assert said(plain.post(path, content=der, headers=TYPE)) == "good"
             assert client.post(target, json={}).status_code == 200
             revoked.set()
-            at = monotonic()
+            # An answer may be slow: what counts is when the last "good" was asked for.
+            at = asked = monotonic()
             while said(plain.post(path, content=der, headers=TYPE)) == "good":
-                assert monotonic() - at < 1.0
-            late.append(monotonic() - at)
+                assert asked - at < 1.0
+                asked = monotonic()
+            late.append(asked - at)
             sleep(0.05)
         over.set()
         for thread in threads:
@@ -324,7 +330,7 @@ def test_the_limit_is_the_servers_not_that_of_each_process(house: House) -> None
     with ExitStack() as stack:
         clients = [  # two connections to each: two workers may take them
             stack.enter_context(
-                httpx.Client(base_url=base, verify=trust, timeout=30, trust_env=False)
+                httpx.Client(base_url=base, verify=trust, timeout=PATIENCE_SECONDS, trust_env=False)
             )
             for base in (*bases, *bases)
         ]

@@ -54,7 +54,7 @@ def test_what_is_answered_is_what_is_documented(
             "--header", f"Authorization: Bearer {server.running.key}",
             "--checks", ",".join(_CHECKS),
             "--phases", *phases,
-            "--workers", "1", "--seed", "1", "--generation-database", "none",
+            "--request-timeout", "60", "--workers", "1", "--seed", "1", "--generation-database", "none",
             "--no-shrink", "--no-color",
         ],
         cwd=tmp_path, capture_output=True, text=True, timeout=460, check=False,

@@ -6,7 +6,10 @@ import json
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from datetime import timedelta
+from functools import partial
 from pathlib import Path
+from time import monotonic
 from typing import Any
 
 import httpx
@@ -22,9 +25,9 @@ from cryptography.hazmat.primitives.serialization import (
 from certctl_core.kernel.clock import SystemClock
 from certctl_core.pki.keys import KeyAlgorithm, ca_key_id, generate
 from certctl_core.pki.x509 import build_root, build_sub_ca, subject_name, to_pem
-from tests.machine import eventually
-from tests.softhsm import SoftHSM, p11_kit_client
-from tests.system.installed import Served, request_for, rows, run, served
+from tests.machine import PATIENCE_SECONDS, eventually
+from tests.softhsm import RemoteToken, SoftHSM, p11_kit_client
+from tests.system.installed import Served, fetched, request_for, rows, run, served
 
 pytestmark = [
     pytest.mark.spec("02/SIGN-8"),
@@ -32,6 +35,8 @@ pytestmark = [
     pytest.mark.xdist_group("system"),
 ]
 Tool = Callable[[str], str]
+TOKEN_MAY_BE_AWAY = 3.0
+"""Seconds in which a token that restarts fails no call."""
 
 
 def issue(client: httpx.Client, *names: str, **members: object) -> dict[str, Any]:
@@ -123,7 +128,7 @@ class TestFirstStart:
         serial = x509.load_pem_x509_certificate(leaf.read_bytes()).serial_number
 
         def is_listed() -> bool:
-            answer = httpx.get(f"{server.pki}/.well-known/pki/crl/iss-local", trust_env=False)
+            answer = fetched(f"{server.pki}/.well-known/pki/crl/iss-local")
             crl.write_bytes(answer.content)
             text = run(openssl, "crl", "-inform", "DER", "-in", crl, "-CAfile", ca, "-text")
             return "verify OK" in text and f"{serial:X}" in text
@@ -244,14 +249,14 @@ def test_a_sub_ca_of_the_settings_uses_a_key_of_the_token(
     softhsm.tool("--read-object", "--type", "pubkey", "--id", "c0ffee",
                  "--output-file", str(tmp_path / "public.der"))  # fmt: skip
     public: Any = load_der_public_key((tmp_path / "public.der").read_bytes())
-    now = SystemClock().now()
+    now, years = SystemClock().now(), timedelta(days=366)
     root_key = generate(KeyAlgorithm.ECDSA_P384)
     root = build_root(
-        "Offline Root", root_key, serial=1, not_before=now, not_after=now.replace(year=2060)
+        "Offline Root", root_key, serial=1, not_before=now, not_after=now + 30 * years
     )
     ca = build_sub_ca(
         public_key=public, subject=subject_name("Issuing CA"), issuer=root, key=root_key,
-        serial=2, not_before=now, not_after=now.replace(year=2050),
+        serial=2, not_before=now, not_after=now + 20 * years,
     )  # fmt: skip
     write(tmp_path / "ca.pem", to_pem(ca) + to_pem(root))
     uri = (
@@ -277,6 +282,39 @@ def test_a_sub_ca_of_the_settings_uses_a_key_of_the_token(
     assert spki == (tmp_path / "public.der").read_bytes()
 
 
+def is_issued(client: httpx.Client, name: str) -> bool:
+    """Whether an order is served now."""
+    body = {"csr_pem": request_for(f"{name}.example.test")}
+    return client.post("/certificates", json=body).status_code == 201
+
+
+def restarted_under_load(
+    remote: RemoteToken, client: httpx.Client, prefix: str
+) -> tuple[list[str], float]:
+    """Sixty orders while the token restarts: what was answered to those that failed, and for how
+    many seconds there was no token."""
+    half_way = threading.Event()
+
+    def order(number: int) -> str:
+        if number == 20:
+            half_way.set()
+        body = {"csr_pem": request_for(f"{prefix}-{number}.example.test")}
+        answer = client.post("/certificates", json=body)
+        return "" if answer.status_code == 201 else answer.text
+
+    def restart() -> float:
+        assert half_way.wait(PATIENCE_SECONDS)
+        begun = monotonic()
+        remote.kill()
+        remote.start()
+        return monotonic() - begun
+
+    with ThreadPoolExecutor(6) as pool:
+        restarting = pool.submit(restart)
+        answers = list(pool.map(order, range(60)))
+    return [text for text in answers if text], restarting.result()
+
+
 def test_a_token_that_restarts_under_load_fails_no_order(
     softhsm: SoftHSM, tool: Tool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -290,26 +328,17 @@ def test_a_token_that_restarts_under_load_fails_no_order(
             monkeypatch.setenv(name, value)
         settings = token_settings(softhsm, tmp_path, SIGNER_CA="pkcs11", PKCS11_MODULE=module)
         with served(tmp_path / "data", **settings) as server, server.client() as client:
-            issue(client, "before.example.test")
-            half_way = threading.Event()
-
-            def order(number: int) -> str:
-                if number == 20:
-                    half_way.set()
-                return str(issue(client, f"load-{number}.example.test")["status"])
-
-            def restart() -> None:
-                assert half_way.wait(60)
-                remote.kill()
-                remote.start()
-
-            with ThreadPoolExecutor(6) as pool:
-                restarting = pool.submit(restart)
-                done = list(pool.map(order, range(60)))
-                restarting.result()
-            assert done == ["Active"] * 60
+            turn, failed, seconds = 0, list[str](), 0.0
+            for turn in range(5):
+                eventually(partial(is_issued, client, f"before{turn}"), what="it works")
+                failed, seconds = restarted_under_load(remote, client, f"load{turn}")
+                if seconds < TOKEN_MAY_BE_AWAY:
+                    break
+                # This machine took longer than the server promises to wait: nothing is shown.
+            assert (failed, seconds < TOKEN_MAY_BE_AWAY) == ([], True)
             assert "token_lost" in server.running.text()
-            assert len(rows(client, "/certificates", q="load-")) == 60
+            made = rows(client, "/certificates", q=f"load{turn}-")
+            assert [row["status"] for row in made] == ["Active"] * 60
 
             remote.kill()
             body = {"csr_pem": request_for("away.example.test")}
