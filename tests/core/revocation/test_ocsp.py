@@ -305,9 +305,12 @@ class TestRevocationShows:
     @pytest.mark.spec("02/OCC-2", "02/DATA-2")
     def test_in_the_next_answer_of_this_process(self, core: Core, web: Web, made: Issued) -> None:
         der = web.question(made.serial)
-        for _ in range(3):
+
+        def is_remembered() -> bool:
             assert inspect_response(web.post(der).body).answers[0].status.value == "good"
-        assert core.rooms.ocsp.remembered("iss-local", der) is not None
+            return core.rooms.ocsp.remembered("iss-local", der) is not None
+
+        eventually(is_remembered, what="the feed has begun and memory is trusted")
 
         revoke(core, made.certificate_id)
 
