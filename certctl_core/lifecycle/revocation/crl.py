@@ -261,8 +261,8 @@ class CRLService:
     def _read(
         self, uow: Uow, key: AuthorityKey, part: str, state: State
     ) -> StoredCRL | _Rejected | None:
-        memory = self._memory.get((key.issuer_id, key.ca_key_id, part))
-        known = memory.crl if memory is not None else None
+        place = (key.issuer_id, key.ca_key_id, part)
+        known = self._memory[place].crl if place in self._memory else None
         now = self._units.clock.now()
         if (
             known is not None
@@ -271,6 +271,10 @@ class CRLService:
             and known.next_update > now
         ):
             return known
+        if known is not None and known.token:
+            # It is not in force any more, and two large lists need not be in memory at a time.
+            self._memory.pop(place, None)
+            known = None
         row = rows.read_row(uow, (key.issuer_id, key.ca_key_id), part)
         if row is None:
             return None

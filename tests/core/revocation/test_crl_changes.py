@@ -17,6 +17,7 @@ from cryptography.hazmat.primitives.serialization import Encoding
 
 from certctl_core.app import Core
 from certctl_core.app.schema import metadata
+from certctl_core.kernel.clock import SystemClock
 from certctl_core.kernel.config import Settings
 from certctl_core.kernel.secrets import generate_keyring
 from certctl_core.lifecycle.revocation import run_changed_crls, run_crl
@@ -251,6 +252,7 @@ def test_a_ca_that_must_not_sign_lists(
         "basicConstraints=critical,CA:TRUE",
         "keyUsage=critical,keyCertSign",
     )
+    clock.set(SystemClock().now())  # OpenSSL's clock has gone on since
     (tmp_path / "ca.key").chmod(0o600)
     settings = Settings.for_directory(
         tmp_path / "data",
@@ -313,6 +315,7 @@ def test_events_are_kept_for_a_while(core: Core, web: Web, clock: FakeClock) -> 
 DIES = """
 import os, sys
 from certctl_core.app import Core
+from certctl_core.kernel.clock import SystemClock
 from certctl_core.kernel.config import Settings
 from certctl_core.lifecycle.revocation import Trigger, _crl_rows
 
