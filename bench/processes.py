@@ -127,6 +127,11 @@ def stop(process: subprocess.Popen[bytes]) -> None:
     process.wait()
 
 
+def kill(pid: int) -> None:
+    """End a process that ``running`` started, and whatever it started itself, as a crash does."""
+    os.killpg(pid, signal.SIGKILL)
+
+
 def run(command: list[str], *, cwd: Path | None = None, **environ: str) -> str:
     """Run to the end and give stdout.
 

@@ -21,7 +21,7 @@ from cryptography.hazmat.primitives.serialization import Encoding
 from bench.load import post_all
 from bench.material import make_authority, request_pem
 from bench.model import Bench
-from bench.processes import first_line, free_port, program, running
+from bench.processes import first_line, free_port, kill, program, running
 
 DEBIAN_VERSION = "library 0.19.0 of Debian"
 """What has no command that would tell its version."""
@@ -173,14 +173,17 @@ def server(bench: Bench, build: Build = SHIPPED) -> Iterator[StepCA]:
         yield running_ca
 
 
-def stocked(bench: Bench, build: Build = SHIPPED) -> Stock:
-    """A stopped server whose database holds certificates; kept between runs.
+def stocked(bench: Bench, build: Build, *, is_killed: bool) -> Stock:
+    """A server, not running, whose database holds certificates; kept between runs.
+
+    Args:
+        is_killed: It was ended by force with the last certificate, not stopped.
 
     Raises:
         Unavailable: This step-ca is not installed.
     """
     path = program(bench, build.program, build.hint)
-    folder = bench.cache / f"{build.program}-{_STOCK}"
+    folder = bench.cache / f"{build.program}-{_STOCK}{'-killed' if is_killed else ''}"
     done = folder / "filled"
     if not done.exists():
         shutil.rmtree(folder, ignore_errors=True)
@@ -188,6 +191,8 @@ def stocked(bench: Bench, build: Build = SHIPPED) -> Stock:
         ca, port = prepare(bench, folder, build)
         with _serve(bench, ca, port) as server_to_fill:
             _fill(bench, server_to_fill)
+            if is_killed:
+                kill(server_to_fill.pid)
         done.touch()
     port = free_port()
     config = json.loads((folder / _CONFIG).read_text())
