@@ -167,7 +167,9 @@ def start(
     running = Running(directory, port, process, log, ca, settings)
     try:
         eventually(
-            lambda: "server.ready" in running.text() or process.poll() is not None, what="ready"
+            lambda: "server.ready" in running.text() or process.poll() is not None,
+            seconds=2 * PATIENCE_SECONDS,
+            what="ready",
         )
         assert process.poll() is None, running.text()
     except BaseException:
