@@ -218,13 +218,13 @@ def link(path: str, query: Mapping[str, object], **changes: Scalar) -> str:
 
     Args:
         path: The page, e.g. ``/ui/certificates``.
-        query: ``q``, ``sort``, ``page_size``, ``cursor`` and ``filters`` (name → value).
-        changes: New values; None removes. A name that is none of the first four is a filter.
+        query: ``tab``, ``q``, ``sort``, ``page_size``, ``cursor`` and ``filters`` (name → value).
+        changes: New values; None removes. A name that is none of the first five is a filter.
             Any change but ``cursor`` starts again at the first page.
     """
     plain: dict[str, Scalar] = {
         name: query.get(name)  # type: ignore[misc] # the page's own parameters are scalars
-        for name in ("q", "sort", "page_size", "cursor")
+        for name in ("tab", "q", "sort", "page_size", "cursor")
     }
     filters: dict[str, Scalar] = dict(query.get("filters") or {})  # type: ignore[call-overload] # a mapping by contract
     if changes.keys() - {"cursor"}:

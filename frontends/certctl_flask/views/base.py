@@ -144,12 +144,19 @@ class Pages:
         found = self.maybe(name, path, query={key: str(value) for key, value in query.items()})
         return found["data"] if found else []
 
-    def every(self, name: str, **query: str) -> list[Any]:
-        """All rows of a list that a page shows whole, however many there are."""
+    def page(
+        self, name: str, path: Mapping[str, str] | None = None, *, query: Mapping[str, str]
+    ) -> Values:
+        """A page of a list, or an empty one where the reader may not see it."""
+        found = self.maybe(name, path, query=query) if name in self.core.table else None
+        return found or {"data": [], "total": 0, "next_cursor": None}
+
+    def every(self, name: str, path: Mapping[str, str] | None = None, **query: str) -> list[Any]:
+        """All rows of a list that is shown whole, however many; none where the reader may not."""
         wanted = {**query, "page_size": "200"}
         found: list[Any] = []
         while True:
-            page = self.call(name, query=wanted)
+            page = self.page(name, path, query=wanted)
             found += page["data"]
             if page.get("next_cursor") is None:
                 return found

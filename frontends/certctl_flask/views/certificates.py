@@ -156,6 +156,14 @@ def _page(
     path = {"certificate_id": certificate_id}
     view = pages.call("certificates.get", path)
     tab = request.args.get("tab", "overview")
+    tab = tab if tab in _TABS else "overview"
+    state = list_state()
+
+    def part(name: str) -> Values:
+        """The page of a tab that is open; the newest row and the number of one that is not."""
+        query = state.parameters if tab == name else {"page_size": "1"}
+        return pages.page(f"certificates.{name}", path, query=query)
+
     details = pages.maybe("certificates.details", path) or {}
     jobs = pages.rows("jobs.list", certificate_id=certificate_id, page_size=5)
     version = details.get("version")
@@ -164,13 +172,14 @@ def _page(
         "certificates",
         status=status,
         certificate=view,
-        tab=tab if tab in _TABS else "overview",
+        tab=tab,
+        query=state.query | {"tab": tab},
         version=version,
         details=details.get("details"),
         chain=details.get("chain") or _root(pages, version),
-        versions=pages.rows("certificates.versions", path, page_size=100),
-        deployments=pages.rows("certificates.deployments", path, page_size=20),
-        targets=pages.rows("certificates.targets", path, page_size=50),
+        versions=part("versions"),
+        deployments=part("deployments"),
+        targets=pages.every("certificates.targets", path),
         events=pages.rows("audit.list", resource_id=certificate_id, page_size=50)
         if tab == "events"
         else [],

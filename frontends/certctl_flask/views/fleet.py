@@ -113,7 +113,7 @@ def _agent_list(pages: Pages, *, view: str, status: int = 200, **values: Any) ->
         view=view,
         counts={"active": active["total"], "retired": retired["total"]},
         by_status=by_status,
-        tokens=pages.rows("enrollment_tokens.list", page_size=100),
+        tokens=pages.every("enrollment_tokens.list"),
         **values,
     )
 
@@ -125,7 +125,7 @@ def _agent_page(pages: Pages, agent_id: str, *, status: int = 200, **values: Any
         "agents",
         status=status,
         agent=pages.call("agents.get", {"agent_id": agent_id}),
-        targets=pages.rows("targets.list", agent_id=agent_id, page_size=100),
+        targets=pages.every("targets.list", agent_id=agent_id),
         jobs=pages.rows("jobs.list", agent_id=agent_id, page_size=10),
         blocked=problem.get("counts"),
         **values,
@@ -253,8 +253,8 @@ def _target_form(pages: Pages, kind: str, *, status: int = 200, **values: Any) -
 
 def _target_page(pages: Pages, target_id: str, *, status: int = 200, **values: Any) -> Response:
     path = {"target_id": target_id}
-    deployments = pages.rows("targets.deployments", path, page_size=10)
-    linked = pages.rows("targets.certificates", path, page_size=100)
+    state = list_state()
+    linked = pages.every("targets.certificates", path)
     known = {row["id"] for row in linked}
     return pages.render(
         "targets/detail.html",
@@ -262,7 +262,8 @@ def _target_page(pages: Pages, target_id: str, *, status: int = 200, **values: A
         status=status,
         target=pages.call("targets.get", path),
         certificates=linked,
-        deployments=deployments,
+        deployments=pages.page("targets.deployments", path, query=state.parameters),
+        query=state.query,
         linkable=choices(pages, "certificates", "certificate_id", without=known),
         **values,
     )

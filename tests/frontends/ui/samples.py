@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import timedelta
 from functools import lru_cache
 from pathlib import Path
@@ -108,7 +109,7 @@ def common(**more: Any) -> Context:
     } | more
 
 
-def rows(items: list[Any], total: int | None = None, cursor: str | None = None) -> Context:
+def rows(items: Sequence[Any], total: int | None = None, cursor: str | None = None) -> Context:
     return {
         "data": items,
         "total": len(items) if total is None else total,
@@ -215,6 +216,43 @@ _CRL_MISSED = _CRL_CHECK | {
 }
 
 
+_DEPLOYMENTS = [
+    {
+        "id": "dep-1",
+        "job_id": "job-1",
+        "certificate_id": data.CERTIFICATES[5]["id"],
+        "target_id": "tgt-1",
+        "agent_id": "ag-1",
+        "version_id": "cv-6",
+        "outcome": "deployed",
+        "stages": [
+            {"name": "write_files", "ok": True, "detail": ""},
+            {"name": "config_test", "ok": True, "detail": "nginx -t"},
+            {"name": "reload", "ok": True, "detail": ""},
+            {"name": "handshake", "ok": True, "detail": "serves the new certificate"},
+        ],
+        "fingerprint_sha256": data.versions()[0]["fingerprint_sha256"],
+        "verification": {"status": "success"},
+        "started_at": data.at(days=38),
+        "finished_at": data.at(days=38),
+    },
+    {
+        "id": "dep-2",
+        "job_id": "job-2",
+        "certificate_id": data.CERTIFICATES[5]["id"],
+        "target_id": "tgt-2",
+        "agent_id": "ag-2",
+        "version_id": "cv-6",
+        "outcome": "rolled_back",
+        "stages": [{"name": "config_test", "ok": False, "detail": "exit 1"}],
+        "fingerprint_sha256": data.versions()[0]["fingerprint_sha256"],
+        "verification": None,
+        "started_at": data.at(days=38),
+        "finished_at": data.at(days=38),
+    },
+]
+
+
 def _certificate(tab: str = "overview", **more: Any) -> Context:
     leaf, sub, root = data.chain()
     return (
@@ -226,42 +264,9 @@ def _certificate(tab: str = "overview", **more: Any) -> Context:
             version=data.versions()[0],
             details=data.fields(leaf),
             chain=[data.fields(sub), data.fields(root)],
-            versions=list(data.versions()),
-            deployments=[
-                {
-                    "id": "dep-1",
-                    "job_id": "job-1",
-                    "certificate_id": data.CERTIFICATES[5]["id"],
-                    "target_id": "tgt-1",
-                    "agent_id": "ag-1",
-                    "version_id": "cv-6",
-                    "outcome": "deployed",
-                    "stages": [
-                        {"name": "write_files", "ok": True, "detail": ""},
-                        {"name": "config_test", "ok": True, "detail": "nginx -t"},
-                        {"name": "reload", "ok": True, "detail": ""},
-                        {"name": "handshake", "ok": True, "detail": "serves the new certificate"},
-                    ],
-                    "fingerprint_sha256": data.versions()[0]["fingerprint_sha256"],
-                    "verification": {"status": "success"},
-                    "started_at": data.at(days=38),
-                    "finished_at": data.at(days=38),
-                },
-                {
-                    "id": "dep-2",
-                    "job_id": "job-2",
-                    "certificate_id": data.CERTIFICATES[5]["id"],
-                    "target_id": "tgt-2",
-                    "agent_id": "ag-2",
-                    "version_id": "cv-6",
-                    "outcome": "rolled_back",
-                    "stages": [{"name": "config_test", "ok": False, "detail": "exit 1"}],
-                    "fingerprint_sha256": data.versions()[0]["fingerprint_sha256"],
-                    "verification": None,
-                    "started_at": data.at(days=38),
-                    "finished_at": data.at(days=38),
-                },
-            ],
+            query=query() | {"tab": tab},
+            versions=rows(data.versions(), 68, "next"),
+            deployments=rows(_DEPLOYMENTS),
             targets=data.TARGETS,
             events=data.EVENTS[:4],
             open_job=None,
@@ -301,8 +306,8 @@ def _pending(**more: Any) -> Context:
             version=None,
             details=None,
             chain=[],
-            versions=[],
-            deployments=[],
+            versions=rows([]),
+            deployments=rows([]),
             targets=[],
             events=[],
             revocation=None,
@@ -447,7 +452,8 @@ _TARGET = common(
     nav="targets",
     target=data.TARGETS[0],
     certificates=[data.CERTIFICATES[5]],
-    deployments=_certificate()["deployments"],
+    deployments=rows(_DEPLOYMENTS, 41, "next"),
+    query=query(),
     linkable=_picks("certificates", (data.CERTIFICATES[10]["id"], "status.example.test")),
 )
 _JOBS = common(
