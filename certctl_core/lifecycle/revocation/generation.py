@@ -13,8 +13,11 @@ from datetime import datetime
 from time import perf_counter
 
 import sqlalchemy as sa
+import structlog
+from sqlalchemy.exc import DBAPIError
 
 from certctl_core.kernel.db import Uow
+from certctl_core.kernel.errors import CertctlError
 from certctl_core.lifecycle.authorities import AuthorityKey
 from certctl_core.lifecycle.revocation import _crl_rows as rows
 from certctl_core.lifecycle.revocation import _crl_store as store
@@ -36,6 +39,7 @@ from certctl_core.pki.crl import (
     sign_crl,
 )
 
+_log = structlog.get_logger("certctl.crl")
 _SMALL = 64 * 1024
 _PATIENT = 50_000
 """Lists above this drop what has expired with the clock's ticks, not after each revocation."""
@@ -287,18 +291,23 @@ def write_event(
     count: int = 0,
     error: str | None = None,
 ) -> None:
-    """Record an attempt (02 CRL-7)."""
-    uow.execute(
-        sa.insert(crl_generation_events).values(
-            issuer_id=key.issuer_id,
-            ca_key_id=key.ca_key_id,
-            part=part,
-            crl_number=number,
-            duration_ms=duration_ms,
-            revoked_count=count,
-            started_at=started,
-            succeeded=error is None,
-            error=error,
-            trigger=trigger,
-        )
-    )
+    """Record an attempt; one that cannot be recorded is a warning, the list counts (02 CRL-7)."""
+    try:
+        with uow.attempt():
+            uow.execute(
+                sa.insert(crl_generation_events).values(
+                    issuer_id=key.issuer_id,
+                    ca_key_id=key.ca_key_id,
+                    part=part,
+                    crl_number=number,
+                    duration_ms=duration_ms,
+                    revoked_count=count,
+                    started_at=started,
+                    succeeded=error is None,
+                    error=error,
+                    trigger=trigger,
+                )
+            )
+    except (CertctlError, DBAPIError) as failure:
+        cause = type(failure).__name__
+        _log.warning("crl.event_not_written", issuer_id=key.issuer_id, part=part, error=cause)
