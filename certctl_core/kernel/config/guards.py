@@ -477,3 +477,16 @@ def check(tree: SettingsTree, *, broken: frozenset[str] = frozenset()) -> tuple[
         if broken.isdisjoint(guard.names)
         for problem in guard.check(tree)
     )
+
+
+def warnings(tree: SettingsTree) -> Iterator[str]:
+    """What may be meant so, but seldom is: the start says it and goes on."""
+    base = tree.pki.base_url or tree.server.public_url
+    if base is not None and str(base).startswith("https:"):
+        name = "PKI_BASE_URL" if tree.pki.base_url is not None else "PUBLIC_URL"
+        yield (
+            f"{PREFIX}{name} makes the CRL, OCSP and issuer URLs inside certificates begin with https: "
+            "who checks one of these would have to check that connection's certificate first "
+            f"(RFC 5280 section 8). Set {PREFIX}PKI_BASE_URL to an http address that is served by "
+            f"{PREFIX}PKI_HTTP_LISTEN."
+        )

@@ -96,7 +96,7 @@ class Settings(SettingsTree):
         if problems:
             raise ConfigError(problems)
         self._sources = load.sources
-        self._warnings = load.warnings
+        self._warnings = (*load.warnings, *guards.warnings(self))
         return self
 
     @classmethod

@@ -73,7 +73,7 @@ def test_a_name_that_was_not_asked_for_is_refused(
     assert _all(core) == 0
 
 
-@pytest.mark.spec("02/PROF-3")
+@pytest.mark.spec("02/PROF-1", "02/PROF-3")
 def test_a_key_outside_the_profile_is_refused(core: Core) -> None:
     profile = core.call(
         "profiles.create",

@@ -173,3 +173,30 @@ def test_a_key_in_a_token_is_taken_with_its_library(load):
     assert settings.signers.ca == "file"
     named = load({"SIGNER_CA": "pkcs11", "PKCS11_MODULE": "/lib.so", "PKCS11_PIN": "471108"})
     assert "471108" not in repr(named.signers)
+
+
+@pytest.mark.spec("02/CERT-15")
+@pytest.mark.parametrize(
+    ("environ", "named"),
+    [
+        ({}, None),
+        ({"PUBLIC_URL": "https://certctl.example.com"}, "CERTCTL_PUBLIC_URL"),
+        ({"PKI_BASE_URL": "https://pki.example.com"}, "CERTCTL_PKI_BASE_URL"),
+        (
+            {
+                "PUBLIC_URL": "https://certctl.example.com",
+                "PKI_BASE_URL": "http://pki.example.com",
+            },
+            None,
+        ),
+    ],
+)
+def test_https_inside_certificates_is_warned_about(load, environ, named):
+    warnings = load(environ).warnings
+
+    if named is None:
+        assert warnings == ()
+    else:
+        (warning,) = warnings
+        assert warning.startswith(f"{named} makes")
+        assert "CERTCTL_PKI_HTTP_LISTEN" in warning

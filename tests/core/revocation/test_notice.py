@@ -77,6 +77,7 @@ def test_it_is_told_once(core: Core, vendor: Vendor, clock: FakeClock) -> None:
     assert notices(core) == [("Completed", 1)]
 
 
+@pytest.mark.spec("02/REV-3")
 @pytest.mark.parametrize("answer", [Unavailable(), RevokePending(vendor_ref="v-1")])
 def test_until_it_has_taken_it(
     core: Core, vendor: Vendor, clock: FakeClock, answer: object

@@ -54,7 +54,7 @@ def ask(web: Web, ca: x509.Certificate, serial: str) -> tuple[str, bytes]:
     return inspect_response(reply.body).answers[0].status.value, reply.body
 
 
-@pytest.mark.spec("02/ROT-1", "02/ROT-2", "02/ROT-3", "02/ROT-5", "02/DR-12")
+@pytest.mark.spec("02/ROT-1", "02/ROT-2", "02/ROT-3", "02/ROT-4", "02/ROT-5", "02/DR-12")
 @pytest.mark.parametrize("subject", ["/CN=Example CA", "/CN=Example CA 2"], ids=["same", "other"])
 def test_a_rotation_with_the_files_of_the_runbook(
     settings: Settings, openssl: OpenSSL, tmp_path: Path, subject: str

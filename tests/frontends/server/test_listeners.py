@@ -208,7 +208,7 @@ class TestConfiguredPair:
 
 
 class TestPKIListener:
-    @pytest.mark.spec("08/TLS-7")
+    @pytest.mark.spec("08/TLS-7", "02/PKI-1")
     def test_serves_the_public_paths_and_nothing_else(self, site: Site) -> None:
         def get(path: str) -> int:
             with closing(_plain(site.pki)) as plain:
