@@ -40,7 +40,7 @@ from certctl_core.lifecycle.authorities import (
 )
 from certctl_core.lifecycle.certificates import CreateCertificate
 from certctl_core.lifecycle.issuance import IssuedCertificate
-from certctl_core.people.access import CATALOGUE
+from certctl_core.people.access import CATALOGUE, Denials
 from certctl_core.people.identity import ConfiguredKey
 
 _log = structlog.get_logger("certctl.app")
@@ -114,6 +114,7 @@ class Core:
         self.sessions = self.rooms.sessions
         self.pki = self.rooms.pki
         self.table = OperationTable(self.rooms.operations(), permissions=CATALOGUE)
+        self.denials = Denials(self.units)
         self.dispatcher = Dispatcher(self.table, units=self.units, access=self.rooms.access)
         self.background = Background(
             settings=settings,

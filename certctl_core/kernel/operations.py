@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import field
 from enum import StrEnum
-from typing import TYPE_CHECKING, Any, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, TypeVar, get_args, get_origin
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, create_model
 
@@ -71,13 +71,25 @@ def unless_matched(if_match: int | None, change: Callable[[], Result]) -> Result
 def patch_of(model: type[BaseModel], name: str) -> type[BaseModel]:
     """The merge-patch form of a body model: every member optional, unknown ones refused.
 
-    Which members were sent is in ``model_fields_set``; null clears (spec 01 API-15).
+    Which members were sent is in ``model_fields_set``; null clears, also inside of an object
+    (spec 01 API-15, RFC 7396).
     """
     members: dict[str, Any] = {
-        field_name: (info.annotation | None, Field(None, description=info.description))  # type: ignore[operator]
+        field_name: (
+            _clearable(info.annotation) | None,
+            Field(None, description=info.description),
+        )
         for field_name, info in model.model_fields.items()
     }
     return create_model(name, __base__=Input, **members)
+
+
+def _clearable(annotation: Any) -> Any:
+    """The type of a member whose own members may be null."""
+    if get_origin(annotation) is not dict:
+        return annotation
+    key, value = get_args(annotation)
+    return dict[key, value | None]  # type: ignore[valid-type] # known at run time only
 
 
 def merge_patch(model: type[Model], current: BaseModel, patch: BaseModel) -> Model:
@@ -89,7 +101,9 @@ def merge_patch(model: type[Model], current: BaseModel, patch: BaseModel) -> Mod
     members = {
         name: getattr(current, name) for name in model.model_fields if hasattr(current, name)
     }
-    changes = {name: getattr(patch, name) for name in patch.model_fields_set}
+    changes = {
+        name: _merged(members.get(name), getattr(patch, name)) for name in patch.model_fields_set
+    }
     merged = {
         name: value.model_dump() if isinstance(value, BaseModel) else value
         for name, value in (members | changes).items()
@@ -99,6 +113,19 @@ def merge_patch(model: type[Model], current: BaseModel, patch: BaseModel) -> Mod
         return model.model_validate(merged)
     except ValidationError as error:
         raise Invalid(fields=field_errors(error)) from error
+
+
+def _merged(current: object, change: object) -> object:
+    """Objects are merged member by member, null takes one out; all else replaces (RFC 7396 §2)."""
+    if not isinstance(change, dict):
+        return change
+    kept = dict(current) if isinstance(current, dict) else {}
+    for name, value in change.items():
+        if value is None:
+            kept.pop(name, None)
+        else:
+            kept[name] = _merged(kept.get(name), value)
+    return kept
 
 
 def field_errors(error: ValidationError) -> list[FieldError]:

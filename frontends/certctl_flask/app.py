@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING
 
 from flask import Flask, Response, redirect, request
@@ -34,7 +35,7 @@ def create_app(core: Core, *, metrics: MetricsExport | None = None) -> Edge:
     _mount_probes(app, core)
     mount_metrics(app, core, metrics or MetricsExport(clock=core.clock))
     app.register_blueprint(create_ui(core))
-    app.register_error_handler(Exception, _failed)
+    app.register_error_handler(Exception, partial(_failed, core))
     return Edge(core, ShortWay(core, app))
 
 
@@ -65,10 +66,10 @@ def _mount_probes(app: Flask, core: Core) -> None:
         return redirect("/ui/")
 
 
-def _failed(error: Exception) -> AnyResponse:
+def _failed(core: Core, error: Exception) -> AnyResponse:
     """Every failure in a route, as a page for people and as a problem for programs."""
     context = context_of(request.environ)
-    typed = noted(error, context)
+    typed = noted(error, request.environ, core.denials)
     if wants_page(request):
         return error_page(typed, context)
     found = problem(typed, request_id=context.request_id)

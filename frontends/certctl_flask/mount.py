@@ -70,6 +70,7 @@ class ShortWay:
     def __init__(self, core: Core, app: WSGIApplication) -> None:
         self._app = app
         self._dispatcher = core.dispatcher
+        self._denials = core.denials
         self._operations = {
             (operation.method, BASE_PATH + operation.path): operation
             for operation in core.table
@@ -85,7 +86,8 @@ class ShortWay:
             answer = _answer(self._dispatcher, operation, environ, {})
         except Exception as error:  # noqa: BLE001 - the edge is where everything ends
             context = context_of(environ)
-            found = problem(noted(error, context), request_id=context.request_id)
+            typed = noted(error, environ, self._denials)
+            found = problem(typed, request_id=context.request_id)
             return _send(
                 start_response,
                 found.status,

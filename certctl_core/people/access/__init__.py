@@ -1,6 +1,7 @@
 """Access: permissions, roles, grants and the decision."""
 
 from certctl_core.people.access.catalogue import CATALOGUE, ROLES, permissions_of
+from certctl_core.people.access.denials import Denials
 from certctl_core.people.access.errors import (
     BadScope,
     EscalationRefused,
@@ -18,6 +19,7 @@ __all__ = [
     "AccessDenied",
     "AccessService",
     "BadScope",
+    "Denials",
     "Effective",
     "EscalationRefused",
     "LastAdmin",

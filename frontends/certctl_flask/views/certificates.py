@@ -119,14 +119,15 @@ def add(blueprint: Blueprint, pages: Pages) -> None:
     def save_certificate(certificate_id: str) -> AnyResponse:
         def act() -> tuple[str, str]:
             form = request.form
-            version = form.get("version", "")
+            version, path = form.get("version", ""), {"certificate_id": certificate_id}
+            gone = dict.fromkeys(pages.call("certificates.get", path)["tags"])
             pages.call(
                 "certificates.update",
-                {"certificate_id": certificate_id},
+                path,
                 body={
                     "name": form.get("name", "").strip(),
                     "environment": form.get("environment", "").strip(),
-                    "tags": _tags(form),
+                    "tags": gone | _tags(form),
                     "certificate_profile_id": form.get("certificate_profile_id") or None,
                     "renewal_policy_id": form.get("renewal_policy_id") or None,
                     "managed_renewal": form.get("managed_renewal") in {"true", "on"},

@@ -123,7 +123,7 @@ def test_a_job_whose_server_died_at_the_issuer_goes_on_at_once(
     assert fleet.get(certificate.id).status is Status.ACTIVE
 
 
-@pytest.mark.spec("07/KEY-11")
+@pytest.mark.spec("07/KEY-11", "02/PROF-1")
 @pytest.mark.parametrize("defect", ["extra_san", "garbage", "weak_key"])
 def test_a_refused_request_counts_and_the_job_waits_again(fleet: Fleet, defect: str) -> None:
     agent = fleet.agent()

@@ -14,6 +14,7 @@ from certctl_flask.views.choices import Choices
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from tests.frontends.ui import samples_data as data
+from tests.frontends.ui.samples_deployments import DEPLOYMENTS
 
 UI = Path(filters.__file__).parent
 PERMISSIONS = frozenset(
@@ -216,43 +217,6 @@ _CRL_MISSED = _CRL_CHECK | {
 }
 
 
-_DEPLOYMENTS = [
-    {
-        "id": "dep-1",
-        "job_id": "job-1",
-        "certificate_id": data.CERTIFICATES[5]["id"],
-        "target_id": "tgt-1",
-        "agent_id": "ag-1",
-        "version_id": "cv-6",
-        "outcome": "deployed",
-        "stages": [
-            {"name": "write_files", "ok": True, "detail": ""},
-            {"name": "config_test", "ok": True, "detail": "nginx -t"},
-            {"name": "reload", "ok": True, "detail": ""},
-            {"name": "handshake", "ok": True, "detail": "serves the new certificate"},
-        ],
-        "fingerprint_sha256": data.versions()[0]["fingerprint_sha256"],
-        "verification": {"status": "success"},
-        "started_at": data.at(days=38),
-        "finished_at": data.at(days=38),
-    },
-    {
-        "id": "dep-2",
-        "job_id": "job-2",
-        "certificate_id": data.CERTIFICATES[5]["id"],
-        "target_id": "tgt-2",
-        "agent_id": "ag-2",
-        "version_id": "cv-6",
-        "outcome": "rolled_back",
-        "stages": [{"name": "config_test", "ok": False, "detail": "exit 1"}],
-        "fingerprint_sha256": data.versions()[0]["fingerprint_sha256"],
-        "verification": None,
-        "started_at": data.at(days=38),
-        "finished_at": data.at(days=38),
-    },
-]
-
-
 def _certificate(tab: str = "overview", **more: Any) -> Context:
     leaf, sub, root = data.chain()
     return (
@@ -266,7 +230,7 @@ def _certificate(tab: str = "overview", **more: Any) -> Context:
             chain=[data.fields(sub), data.fields(root)],
             query=query() | {"tab": tab},
             versions=rows(data.versions(), 68, "next"),
-            deployments=rows(_DEPLOYMENTS),
+            deployments=rows(DEPLOYMENTS),
             targets=data.TARGETS,
             events=data.EVENTS[:4],
             open_job=None,
@@ -452,7 +416,7 @@ _TARGET = common(
     nav="targets",
     target=data.TARGETS[0],
     certificates=[data.CERTIFICATES[5]],
-    deployments=rows(_DEPLOYMENTS, 41, "next"),
+    deployments=rows(DEPLOYMENTS, 41, "next"),
     query=query(),
     linkable=_picks("certificates", (data.CERTIFICATES[10]["id"], "status.example.test")),
 )
