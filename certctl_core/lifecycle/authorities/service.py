@@ -273,14 +273,20 @@ class AuthorityService:
         Raises:
             UnknownAuthority: Never seen here.
         """
-        by_id = self._look().by_id
-        if issuer_id is not None:
-            found = by_id.get((issuer_id, ca_key_id))
-        else:
-            found = next((key for key in by_id.values() if key.ca_key_id == ca_key_id), None)
+        found = self._known(ca_key_id, issuer_id)
+        if found is None:
+            # Another process may have made it a moment ago, and this one not have heard of it.
+            self.catch_up()
+            found = self._known(ca_key_id, issuer_id)
         if found is None:
             raise UnknownAuthority(ca_key_id=ca_key_id)
         return found
+
+    def _known(self, ca_key_id: str, issuer_id: str | None) -> AuthorityKey | None:
+        by_id = self._look().by_id
+        if issuer_id is not None:
+            return by_id.get((issuer_id, ca_key_id))
+        return next((key for key in by_id.values() if key.ca_key_id == ca_key_id), None)
 
     def authority_keys(self, issuer_id: str | None = None) -> tuple[AuthorityKey, ...]:
         """Every CA key of an issuer (or of all), of any state, oldest first."""
