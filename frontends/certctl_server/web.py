@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 _log = structlog.get_logger("certctl.server")
 _SPARE_FILES = 256
 _MOST_CONNECTIONS = 16_384
-HAND_OVER_SECONDS = 1.0
+HAND_OVER_SECONDS = 3.0
 """For connections that are being greeted, or have not asked for anything yet."""
 
 _PKI_THREADS = 2
