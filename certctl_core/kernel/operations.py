@@ -16,6 +16,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, create_model
 
 from certctl_core.kernel.actors import Actor
 from certctl_core.kernel.errors import CertctlError, FieldError, Invalid, PreconditionFailed
+from certctl_core.kernel.json_merge import merged
 from certctl_core.kernel.values import dataclass
 
 if TYPE_CHECKING:
@@ -102,30 +103,17 @@ def merge_patch(model: type[Model], current: BaseModel, patch: BaseModel) -> Mod
         name: getattr(current, name) for name in model.model_fields if hasattr(current, name)
     }
     changes = {
-        name: _merged(members.get(name), getattr(patch, name)) for name in patch.model_fields_set
+        name: merged(members.get(name), getattr(patch, name)) for name in patch.model_fields_set
     }
-    merged = {
+    whole = {
         name: value.model_dump() if isinstance(value, BaseModel) else value
         for name, value in (members | changes).items()
         if not (value is None and name in changes and _has_default(model, name))
     }
     try:
-        return model.model_validate(merged)
+        return model.model_validate(whole)
     except ValidationError as error:
         raise Invalid(fields=field_errors(error)) from error
-
-
-def _merged(current: object, change: object) -> object:
-    """Objects are merged member by member, null takes one out; all else replaces (RFC 7396 §2)."""
-    if not isinstance(change, dict):
-        return change
-    kept = dict(current) if isinstance(current, dict) else {}
-    for name, value in change.items():
-        if value is None:
-            kept.pop(name, None)
-        else:
-            kept[name] = _merged(kept.get(name), value)
-    return kept
 
 
 def field_errors(error: ValidationError) -> list[FieldError]:

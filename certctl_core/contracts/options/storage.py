@@ -24,6 +24,7 @@ from certctl_core.contracts.options.references import (
 )
 from certctl_core.kernel.errors import FieldError
 from certctl_core.kernel.events import JSON, to_json
+from certctl_core.kernel.json_merge import merged
 from certctl_core.kernel.secrets import MASK, Redactor, Secret
 from certctl_core.kernel.values import dataclass
 
@@ -242,7 +243,7 @@ def merge_config(
             if absent and isinstance(known, str):
                 _put(raw, path, known)
     else:
-        raw = cast("dict[str, JSON]", _merge_patch(stored, given))
+        raw = cast("dict[str, JSON]", merged(stored, given))
     kept = {name for name, text in secrets.items() if _get(raw, parse_path(name)) == text}
     return Merged(raw=raw, kept=frozenset(kept))
 
@@ -373,19 +374,6 @@ def _keep_marks(value: JSON, path: Path = ()) -> Iterator[tuple[Path, JSON]]:
             yield from _keep_marks(item, (*path, index))
     elif value == MASK:
         yield path, value
-
-
-def _merge_patch(target: JSON, patch: JSON) -> JSON:
-    """Merge as RFC 7396 §2 says."""
-    if not isinstance(patch, dict):
-        return patch
-    result = dict(target) if isinstance(target, dict) else {}
-    for key, value in patch.items():
-        if value is None:
-            result.pop(key, None)
-        else:
-            result[key] = _merge_patch(result.get(key), value)
-    return result
 
 
 def _get(value: object, path: Path) -> object:
