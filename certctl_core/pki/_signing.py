@@ -19,17 +19,19 @@ if TYPE_CHECKING:
 
     from certctl_core.pki.keys import PublicKey, SigningKey
 
-_RSA_SHA256 = _der.tlv(_der.SEQUENCE, _der.oid("1.2.840.113549.1.1.11") + b"\x05\x00")
-_BY_NAME = {
-    # RFC 5758 §3.2 and RFC 8410 §3: parameters MUST be absent; RFC 9881 §2 likewise.
-    "ECDSA-P256": _der.tlv(_der.SEQUENCE, _der.oid("1.2.840.10045.4.3.2")),
-    "ECDSA-P384": _der.tlv(_der.SEQUENCE, _der.oid("1.2.840.10045.4.3.3")),
-    "ECDSA-P521": _der.tlv(_der.SEQUENCE, _der.oid("1.2.840.10045.4.3.4")),
-    "Ed25519": _der.tlv(_der.SEQUENCE, _der.oid("1.3.101.112")),
-    "ML-DSA-44": _der.tlv(_der.SEQUENCE, _der.oid("2.16.840.1.101.3.4.3.17")),
-    "ML-DSA-65": _der.tlv(_der.SEQUENCE, _der.oid("2.16.840.1.101.3.4.3.18")),
-    "ML-DSA-87": _der.tlv(_der.SEQUENCE, _der.oid("2.16.840.1.101.3.4.3.19")),
+_SHA256_WITH_RSA = "1.2.840.113549.1.1.11"
+_RSA_SHA256 = _der.tlv(_der.SEQUENCE, _der.oid(_SHA256_WITH_RSA) + b"\x05\x00")
+_OIDS = {
+    "ECDSA-P256": "1.2.840.10045.4.3.2",
+    "ECDSA-P384": "1.2.840.10045.4.3.3",
+    "ECDSA-P521": "1.2.840.10045.4.3.4",
+    "Ed25519": "1.3.101.112",
+    "ML-DSA-44": "2.16.840.1.101.3.4.3.17",
+    "ML-DSA-65": "2.16.840.1.101.3.4.3.18",
+    "ML-DSA-87": "2.16.840.1.101.3.4.3.19",
 }
+# RFC 5758 §3.2 and RFC 8410 §3: parameters MUST be absent; RFC 9881 §2 likewise.
+_BY_NAME = {name: _der.tlv(_der.SEQUENCE, _der.oid(oid)) for name, oid in _OIDS.items()}
 _HASHES: dict[str, tuple[str, ec.ECDSA]] = {
     "secp256r1": ("sha256", ec.ECDSA(Prehashed(hashes.SHA256()))),
     "secp384r1": ("sha384", ec.ECDSA(Prehashed(hashes.SHA384()))),
@@ -45,13 +47,27 @@ def algorithm_identifier(public_key: PublicKey) -> bytes:
     Raises:
         UnsupportedKey: The key is of no kind that signs here.
     """
-    if isinstance(public_key, rsa.RSAPublicKey):
-        return _RSA_SHA256
+    return _RSA_SHA256 if _is_rsa(public_key) else _BY_NAME[_name(public_key)]
+
+
+def signature_algorithm(public_key: PublicKey) -> str:
+    """Give the dotted OID of this key's signatures.
+
+    Raises:
+        UnsupportedKey: The key is of no kind that signs here.
+    """
+    return _SHA256_WITH_RSA if _is_rsa(public_key) else _OIDS[_name(public_key)]
+
+
+def _is_rsa(public_key: PublicKey) -> bool:
+    return isinstance(public_key, rsa.RSAPublicKey)
+
+
+def _name(public_key: PublicKey) -> str:
     name = describe_key(public_key).name
-    try:
-        return _BY_NAME[name]
-    except KeyError:
-        raise UnsupportedKey(name=name) from None
+    if name not in _OIDS:
+        raise UnsupportedKey(name=name)
+    return name
 
 
 def sign(key: SigningKey, *parts: bytes | memoryview) -> bytes:

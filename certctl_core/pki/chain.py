@@ -18,7 +18,8 @@ from certctl_core.pki import keys
 from certctl_core.pki._constraints import find_violation, same_name
 from certctl_core.pki._ekus import eku_oid
 from certctl_core.pki._library import LIBRARY_ERRORS
-from certctl_core.pki.errors import ChainError, KeyRejected
+from certctl_core.pki._signing import signature_algorithm, verify
+from certctl_core.pki.errors import ChainError, KeyRejected, UnsupportedKey
 from certctl_core.pki.findings import Finding, Severity
 from certctl_core.pki.keys import PublicKey
 
@@ -129,6 +130,38 @@ def _signed_by(child: x509.Certificate, issuer: x509.Certificate) -> bool:
     except LIBRARY_ERRORS:
         return False
     return True
+
+
+@lru_cache(maxsize=256)
+def _verifier(issuer: x509.Certificate) -> tuple[PublicKey, str | None]:
+    """The key of an issuer, and the algorithm in which it signs here; None for others' kinds."""
+    public_key = issuer.public_key()
+    try:
+        algorithm = signature_algorithm(public_key)
+    except UnsupportedKey:
+        algorithm = None
+    return public_key, algorithm
+
+
+def verify_signature(leaf: x509.Certificate, issuer: x509.Certificate) -> None:
+    """Check that the key of a CA that may sign certificates has signed one: nothing but that.
+
+    For what was linted against this issuer before it was signed: names, key ids, dates and the
+    algorithm in both places are right then.
+
+    Raises:
+        ChainError: The signature does not verify, or the issuer is no CA or must not sign
+            certificates.
+    """
+    _check_ca_flags(_known_facts(issuer))
+    public_key, algorithm = _verifier(issuer)
+    if leaf.signature_algorithm_oid.dotted_string == algorithm:
+        # The library's own check makes the issuer's key from its bytes each time.
+        good = verify(public_key, leaf.signature, leaf.tbs_certificate_bytes)
+    else:
+        good = _signed_by(leaf, issuer)
+    if not good:
+        raise _refuse(leaf, "the signature does not verify")
 
 
 def is_self_signed(cert: x509.Certificate) -> bool:

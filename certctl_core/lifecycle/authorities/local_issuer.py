@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
+from functools import lru_cache
 from typing import TYPE_CHECKING, ClassVar, TypeAlias, cast
 
 import structlog
@@ -114,12 +115,7 @@ class Local(Issuer):
     @override
     def effective_capabilities(self) -> frozenset[Cap]:
         urls = self.authorities.urls(self._issuer_id, self._config)
-        absent = set()
-        if not urls.crl:
-            absent.add(Cap.CRL_URL)
-        if not urls.ocsp:
-            absent.add(Cap.OCSP_URL)
-        return self.capabilities - absent
+        return _capabilities(self.capabilities, crl=bool(urls.crl), ocsp=bool(urls.ocsp))
 
     @override
     def open(self) -> None:
@@ -194,7 +190,7 @@ class Local(Issuer):
             raise LeafNotPossible(_at("request", error)) from error
         self._lint(draft, authority)
         leaf = draft.signed(authority.key)
-        _self_check(leaf, spec, authority, now=now)
+        _self_check(leaf, authority, now=now)
         above = [authority.certificate_pem, *map(to_pem, authority.above)]
         return Issued(
             leaf=to_pem(leaf), chain=tuple(above), vendor_ref=f"local-{canonical(serial)}"
@@ -258,6 +254,12 @@ class Local(Issuer):
         )
 
 
+@lru_cache(maxsize=16)
+def _capabilities(all_of_them: frozenset[Cap], *, crl: bool, ocsp: bool) -> frozenset[Cap]:
+    absent = {cap for cap, there in ((Cap.CRL_URL, crl), (Cap.OCSP_URL, ocsp)) if not there}
+    return all_of_them - absent
+
+
 def _subject(req: IssueRequest) -> tuple[str | None, tuple[tuple[str, str], ...]]:
     """Common name and the other attributes (OID, value) of the request's subject, in order."""
     common_name = req.common_name or None
@@ -294,12 +296,10 @@ def _names(req: IssueRequest) -> tuple[GeneralName, ...]:
     )
 
 
-def _self_check(
-    leaf: x509.Certificate, spec: LeafSpec, authority: AuthorityKey, *, now: datetime
-) -> None:
-    """Verify signature and path before anything leaves; it was linted before (02 CERT-20)."""
+def _self_check(leaf: x509.Certificate, authority: AuthorityKey, *, now: datetime) -> None:
+    """Verify signature and path before anything leaves; all else was linted (02 CERT-20)."""
     try:
-        chain.verify_issued(leaf, authority.certificate)
+        chain.verify_signature(leaf, authority.certificate)
         if authority.above:
             chain.verify_path(
                 leaf, (authority.certificate, *authority.above[:-1]), authority.above[-1:], now
@@ -309,7 +309,7 @@ def _self_check(
             "leaf.self_check_failed",
             issuer_id=authority.issuer_id,
             ca_key_id=authority.ca_key_id,
-            serial=canonical(spec.serial),
+            serial=canonical(leaf.serial_number),
             reason=error.detail,
         )
         raise SelfCheckFailed from error

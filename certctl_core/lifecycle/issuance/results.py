@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -22,10 +23,9 @@ from certctl_core.lifecycle.issuance.rules import faults_of
 from certctl_core.lifecycle.issuance.types import JobRef
 from certctl_core.lifecycle.profiles import ProfileView
 from certctl_core.pki.chain import order_chain
-from certctl_core.pki.keys import describe_key
 from certctl_core.pki.names import GeneralName
 from certctl_core.pki.serials import canonical
-from certctl_core.pki.x509 import CSRInfo, fingerprint_sha256, parse_certificate, to_pem
+from certctl_core.pki.x509 import CSRInfo, parse_certificate, to_pem
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -122,17 +122,17 @@ def verified(
         faults.append("none of the certificates that came with it has signed it")
     if faults:
         raise NotAsAskedFor(leaf, faults)
-    key = describe_key(leaf.public_key())
+    der = leaf.public_bytes(Encoding.DER)
     return IssuedVersion(
-        cert_der=leaf.public_bytes(Encoding.DER),
+        cert_der=der,
         chain_pem=chain_pem,
         serial_number=canonical(leaf.serial_number),
         not_before=leaf.not_valid_before_utc,
         not_after=leaf.not_valid_after_utc,
-        fingerprint_sha256=fingerprint_sha256(leaf),
-        spki_sha256=order.csr.spki_sha256,
-        key_algorithm=key.family,
-        key_size=key.size,
+        fingerprint_sha256=hashlib.sha256(der).hexdigest(),
+        spki_sha256=order.csr.spki_sha256,  # the leaf's, too: it was compared
+        key_algorithm=order.csr.key.family,
+        key_size=order.csr.key.size,
         issuer_id=order.view.issuer_id,
         ca_key_id=authority.ca_key_id if authority else authority_key_id(leaf, issuing),
         csr_pem=order.csr.pem,

@@ -23,6 +23,7 @@ from certctl_core.lifecycle.authorities import (
     Local,
     MustStapleNeedsOCSPURL,
     NameConstraintViolated,
+    SelfCheckFailed,
 )
 from certctl_core.pki.keys import KeyAlgorithm, generate, private_key_pem, ski
 from certctl_core.pki.serials import canonical
@@ -309,6 +310,19 @@ class TestRefusals:
         # The core checks names before; one that slips through fails our lint, not the client.
         with pytest.raises(LeafNotPossible):
             room.issuer().submit(request(dns_names=("under_score.example.test", "UPPER.test")))
+
+    @pytest.mark.spec("02/CERT-20")
+    def test_a_signature_that_went_wrong_leaves_nothing_behind(
+        self, room: Room, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        issuer = room.issuer()
+        issuer.submit(request())
+        other = generate(KeyAlgorithm.ECDSA_P256)  # as if the token had mixed up its keys
+        sign = LeafDraft.signed
+        monkeypatch.setattr(LeafDraft, "signed", lambda draft, _key: sign(draft, other))
+
+        with pytest.raises(SelfCheckFailed):
+            issuer.submit(request())
 
     @pytest.mark.spec("02/CERT-20")
     def test_what_would_break_a_rule_never_reaches_the_ca_key(

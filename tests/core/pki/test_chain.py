@@ -413,6 +413,16 @@ def test_all_algorithms_verify(algorithm):
     leaf, root = build(ca("r", algorithm=algorithm), end(algorithm=algorithm))
     assert chain.verify_path(leaf, [], [root], NOW) == (leaf, root)
     chain.verify_issued(leaf, root)
+    chain.verify_signature(leaf, root)
+
+
+@pytest.mark.spec("02/CERT-20")
+@pytest.mark.parametrize("algorithm", [*FAST, *POST_QUANTUM])
+def test_a_signature_of_another_key_of_that_name_does_not_verify(algorithm):
+    leaf, _ = build(ca("r", algorithm=algorithm), end())
+    (impostor,) = build(ca("r", algorithm=algorithm))
+    with pytest.raises(ChainError, match="signature"):
+        chain.verify_signature(leaf, impostor)
 
 
 class TestPathBuilding:
@@ -510,6 +520,9 @@ class TestIssued:
         leaf, root = build(*layers)
         with pytest.raises(ChainError, match=reason):
             chain.verify_issued(leaf, root)
+        if reason != "validity":
+            with pytest.raises(ChainError, match=reason):
+                chain.verify_signature(leaf, root)
 
     def test_foreign_issuer(self):
         leaf, _ = build(ca("r"), end())
