@@ -116,6 +116,13 @@ class ConfigError(PluginError):
         super().__init__(reason=safe_text(reason).rstrip("."), **data)
 
 
+def _said(field: FieldError) -> str:
+    """The field and what is wrong with it; a sentence of its own stands alone."""
+    if field.field == "request" or field.message[:1].isupper():
+        return field.message
+    return f"{field.field} {field.message}"
+
+
 class RequestNotValid(PluginError):
     """The request does not fit this instance and was not sent.
 
@@ -129,7 +136,7 @@ class RequestNotValid(PluginError):
     error_class = ErrorClass.VALIDATION
 
     def __init__(self, fields: Sequence[FieldError]) -> None:
-        summary = "; ".join(f"{field.field} {field.message}" for field in fields)
+        summary = "; ".join(_said(field) for field in fields)
         super().__init__(fields=fields, summary=safe_text(summary) or "unsupported")
 
 

@@ -141,7 +141,7 @@ class WrongPassphrase(KeyRejected):
     """The key is encrypted and the passphrase is absent or wrong, or superfluous."""
 
     code = "wrong_passphrase"
-    text = "The key cannot be decrypted with the given passphrase."
+    text = "The passphrase of the key is missing or wrong, or the key has none."
 
 
 class UnsupportedKey(KeyRejected):

@@ -11,6 +11,7 @@ from certctl_cli.lazy import Group
 from certctl_cli.lists import confirm, list_options, pages_of, show, show_list, yes_option
 from certctl_cli.options import state
 from certctl_cli.values import Duration, pairs
+from certctl_cli.words import Words
 
 
 @click.group(cls=Group, name="agents")
@@ -24,7 +25,7 @@ def agents() -> None:
 @agents.command("list")
 @click.option(
     "--status",
-    type=click.Choice(("Online", "Offline", "Degraded"), case_sensitive=False),
+    type=Words(("Online", "Offline", "Degraded")),
     help="In this state.",
 )
 @click.option("--os", "os", metavar="NAME", help="On this operating system.")

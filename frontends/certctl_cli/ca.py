@@ -11,6 +11,7 @@ from certctl_cli.columns import CA_KEYS
 from certctl_cli.lazy import Group
 from certctl_cli.lists import confirm, yes_option
 from certctl_cli.options import state
+from certctl_cli.words import Words
 
 _issuer = click.option(
     "--issuer", "issuer_id", metavar="ID", default="iss-local", show_default=True, help="Whose."
@@ -37,7 +38,7 @@ def list_keys(issuer_id: str) -> None:
 @ca.command("rotate")
 @click.argument("issuer_id", metavar="ISSUER", default="iss-local")
 @click.option("--common-name", metavar="NAME", help="Of the new CA (default: with a number).")
-@click.option("--algorithm", type=click.Choice(ALGORITHMS), help="Of its key.")
+@click.option("--algorithm", type=Words(ALGORITHMS), help="Of its key.")
 @click.option("--days", "validity_days", type=click.IntRange(min=1), help="Its lifetime.")
 @click.option("--no-cross-sign", is_flag=True, help="The two CAs do not certify each other.")
 @yes_option

@@ -14,6 +14,7 @@ from certctl_cli.lazy import Command
 from certctl_cli.lists import confirm, show, yes_option
 from certctl_cli.options import state
 from certctl_cli.reasons import REASONS
+from certctl_cli.words import Words
 
 if TYPE_CHECKING:
     from certctl_client.types import Intermediate
@@ -26,6 +27,9 @@ ALGORITHMS = (
     "RSA-3072",
     "RSA-4096",
     "Ed25519",
+    "ML-DSA-44",
+    "ML-DSA-65",
+    "ML-DSA-87",
 )
 PREFIX = "ica-"
 _ISSUER = click.option(
@@ -126,7 +130,7 @@ def create_root(
 @click.option("--locality", multiple=True, metavar="TEXT", help="L of its subject.")
 @click.option(
     "--algorithm",
-    type=click.Choice(ALGORITHMS),
+    type=Words(ALGORITHMS),
     default="ECDSA-P256",
     show_default=True,
     help="Of its key.",
@@ -234,7 +238,7 @@ def use(ca_id: str, issuer_id: str) -> None:
 @click.argument("ca_id", metavar="CA")
 @click.option(
     "--reason",
-    type=click.Choice([one for one in REASONS if one != "certificateHold"], case_sensitive=False),
+    type=Words(one for one in REASONS if one != "certificateHold"),
     default="unspecified",
     show_default=True,
     help="RFC 5280 §5.3.1.",

@@ -21,6 +21,7 @@ from certctl_cli.lookup import certificate_id
 from certctl_cli.options import state
 from certctl_cli.reasons import REASONS
 from certctl_cli.waiting import wait_for_jobs, wait_options
+from certctl_cli.words import Words
 
 if TYPE_CHECKING:
     from certctl_client.types import BulkRevocation
@@ -47,12 +48,12 @@ def certificates() -> None:
 
 
 @certificates.command("list")
-@click.option("--status", type=click.Choice(STATUSES, case_sensitive=False), help="In this state.")
+@click.option("--status", type=Words(STATUSES), help="In this state.")
 @click.option("--env", "environment", metavar="NAME", help="Of this environment.")
 @click.option("--issuer", "issuer_id", metavar="ID", help="From this issuer.")
 @click.option("--ca-key", "ca_key_id", metavar="KEY", help="Signed by this CA key, in use.")
 @click.option("--profile", "profile_id", metavar="ID", help="Under this profile.")
-@click.option("--source", type=click.Choice(SOURCES, case_sensitive=False), help="Made this way.")
+@click.option("--source", type=Words(SOURCES), help="Made this way.")
 @click.option("--tag", metavar="KEY=VALUE", help="With this tag.")
 @click.option("--expires-before", metavar="TIME", help="RFC 3339, as 2030-01-31T00:00:00Z.")
 @click.option("--expires-after", metavar="TIME", help="RFC 3339.")
@@ -132,7 +133,7 @@ def renew(
 @click.option(
     "--reason",
     required=True,
-    type=click.Choice(REASONS, case_sensitive=False),
+    type=Words(REASONS),
     help="Why (RFC 5280 CRLReason).",
 )
 @click.option(
@@ -160,14 +161,14 @@ def revoke(certificate: str, *, is_sure: bool, reason: str, **options: Any) -> N
 @click.option(
     "--reason",
     required=True,
-    type=click.Choice(REASONS, case_sensitive=False),
+    type=Words(REASONS),
     help="Why (RFC 5280 CRLReason).",
 )
 @click.option("--profile", "profile_id", metavar="ID", help="Under this profile.")
 @click.option("--issuer", "issuer_id", metavar="ID", help="From this issuer.")
 @click.option("--agent", "agent_id", metavar="ID", help="With a key in use on this agent.")
 @click.option("--ca-key", "ca_key_id", metavar="KEY", help="Signed by this CA key, in use.")
-@click.option("--source", type=click.Choice(SOURCES, case_sensitive=False), help="Made this way.")
+@click.option("--source", type=Words(SOURCES), help="Made this way.")
 @click.option("--id", "certificate_ids", multiple=True, metavar="ID", help="Among these.")
 @click.option("--expect", "expected_count", type=int, help="Refuse if another number matches.")
 @click.option("--dry-run", is_flag=True, help="Only count.")

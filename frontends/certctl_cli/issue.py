@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -25,7 +26,10 @@ if TYPE_CHECKING:
     from certctl_cli.request import KeyAndRequest
     from certctl_core.pki.names import GeneralName
 
-_KEY_TYPES = ("ecdsa-p256", "ecdsa-p384", "rsa-2048", "rsa-3072", "rsa-4096", "ed25519")
+_KEY_TYPES = (
+    *("ecdsa-p256", "ecdsa-p384", "ecdsa-p521", "rsa-2048", "rsa-3072", "rsa-4096", "ed25519"),
+    *("ml-dsa-44", "ml-dsa-65", "ml-dsa-87"),
+)
 _NAME_TAKEN = "certificate_name_taken"
 _DECIDED = frozenset({400, 401, 403, 404, 409, 412, 413, 415, 422, 429, 501})
 """With these the server has certainly not issued."""
@@ -114,6 +118,8 @@ def issue(  # noqa: PLR0917 - the command line
         },
     )
     csr_pem = csr.read() if csr else None
+    if csr_pem is not None and is_renewing and not wish.called:
+        wish = replace(wish, label=_name_in(csr_pem))
     if not force:
         files = ("cert.pem", "chain.pem", "fullchain.pem")
         refuse_existing([out / name for name in (() if csr else ("key.pem",)) + files])
@@ -142,6 +148,18 @@ def _names(
         message = "Give at least one NAME, or a request with --csr."
         raise click.UsageError(message, click.get_current_context())
     return names
+
+
+def _name_in(csr_pem: str) -> str | None:
+    """What the server calls the certificate of this request; None when it cannot be read."""
+    from certctl_core.pki.errors import PKIError
+    from certctl_core.pki.x509 import parse_csr
+
+    try:
+        csr = parse_csr(csr_pem)
+    except PKIError:
+        return None  # the server says what is wrong with it
+    return csr.common_name or (csr.names[0].value if csr.names else None)
 
 
 def _with_new_key(

@@ -11,6 +11,7 @@ from certctl_cli.lazy import Group
 from certctl_cli.lists import confirm, list_options, show, show_list, yes_option
 from certctl_cli.options import state
 from certctl_cli.waiting import wait_for_jobs, wait_options
+from certctl_cli.words import Words
 
 STATUSES = (
     "Pending",
@@ -30,7 +31,7 @@ def jobs() -> None:
 
 
 @jobs.command("list")
-@click.option("--status", type=click.Choice(STATUSES, case_sensitive=False), help="In this state.")
+@click.option("--status", type=Words(STATUSES), help="In this state.")
 @click.option("--type", "type", metavar="TYPE", help="Renewal, Deployment …")
 @click.option("--certificate", "certificate_id", metavar="ID", help="For this certificate.")
 @click.option("--target", "target_id", metavar="ID", help="For this target.")

@@ -28,7 +28,7 @@ def certificate_id(client: Client, text: str) -> str:
             if error.status != _NOT_FOUND:
                 raise
             missing = error
-    found = client.certificates.find(text)
+    found = client.certificates.find(text) or client.certificates.find(text.lower())
     if found is not None:
         return found["id"]
     detail = f"There is no certificate with the id or the name {text}."

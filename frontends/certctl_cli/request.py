@@ -23,10 +23,14 @@ from certctl_core.pki.names import (
 ALGORITHMS = {
     "ecdsa-p256": KeyAlgorithm.ECDSA_P256,
     "ecdsa-p384": KeyAlgorithm.ECDSA_P384,
+    "ecdsa-p521": KeyAlgorithm.ECDSA_P521,
     "rsa-2048": KeyAlgorithm.RSA_2048,
     "rsa-3072": KeyAlgorithm.RSA_3072,
     "rsa-4096": KeyAlgorithm.RSA_4096,
     "ed25519": KeyAlgorithm.ED25519,
+    "ml-dsa-44": KeyAlgorithm.ML_DSA_44,
+    "ml-dsa-65": KeyAlgorithm.ML_DSA_65,
+    "ml-dsa-87": KeyAlgorithm.ML_DSA_87,
 }
 _MAX_COMMON_NAME = 64
 

@@ -26,7 +26,7 @@ class ApprovalRequired(Conflict):
 
     code = "approval_required"
     text = "The profile {profile_id} requires an approval before anything is issued."
-    hint = "Choose a profile without this rule, or have an approver switch it off."
+    hint = "Choose a profile without this rule, or switch it off."
 
 
 class OrderInProgress(Conflict):

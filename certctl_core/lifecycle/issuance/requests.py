@@ -29,7 +29,7 @@ def parse(csr_pem: str) -> CSRInfo:
     try:
         return parse_csr(csr_pem)
     except PKIError as error:
-        raise CSRRejected(summary=str(error), reasons=[str(error)]) from error
+        raise CSRRejected(summary=str(error).rstrip("."), reasons=[str(error)]) from error
 
 
 def with_csr_names(body: CreateCertificate, csr: CSRInfo) -> CreateCertificate:
@@ -60,7 +60,8 @@ def raise_refusals(verdicts: list[Verdict]) -> None:
     """
     reasons = [item.detail or item.rule for item in verdicts if not item.ok]
     if reasons:
-        raise CSRRejected(summary="; ".join(reasons), reasons=reasons)
+        summary = "; ".join(reason.rstrip(".") for reason in reasons)
+        raise CSRRejected(summary=summary, reasons=reasons)
 
 
 def issue_request(  # noqa: PLR0917 - one call, names equal to the arguments

@@ -1,6 +1,7 @@
 """Profiles: what may be issued, and the rules that say so."""
 
 from certctl_core.lifecycle.profiles.errors import (
+    DefaultProfileStays,
     ProfileDisabled,
     ProfileInUse,
     ProfileNameTaken,
@@ -29,6 +30,7 @@ from certctl_core.lifecycle.profiles.types import (
 __all__ = [
     "DEFAULT_PROFILE_ID",
     "CreateProfile",
+    "DefaultProfileStays",
     "KeyRule",
     "ProfileBody",
     "ProfileCreated",

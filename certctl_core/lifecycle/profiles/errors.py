@@ -29,6 +29,14 @@ class ProfileInUse(Conflict):
     members = ("certificates",)
 
 
+class DefaultProfileStays(Conflict):
+    """The default profile governs certificates that name none."""
+
+    code = "default_profile_stays"
+    text = "The default profile cannot be deleted."
+    hint = "Change it, or disable it: then nothing is issued under it."
+
+
 class ProfileDisabled(Unprocessable):
     """The profile is switched off: nothing is issued under it."""
 

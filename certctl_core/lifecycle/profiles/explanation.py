@@ -69,7 +69,8 @@ def _control(profile: ProfileBody) -> Iterator[Sentence]:
     if not profile.enabled:
         yield Sentence(Level.REFUSAL, "The profile is disabled: nothing is issued under it.")
     if profile.requires_approval:
-        yield Sentence(Level.WARNING, "Every issuance and renewal waits for a second person.")
+        text = "A second person must approve each issuance, and nobody can yet: nothing is issued."
+        yield Sentence(Level.REFUSAL, text)
 
 
 def _lifetime(profile: ProfileBody, issuer_default: timedelta) -> Iterator[Sentence]:

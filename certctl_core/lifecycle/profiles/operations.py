@@ -7,7 +7,12 @@ from typing import cast
 from certctl_core.kernel.db import Uow
 from certctl_core.kernel.errors import PreconditionFailed
 from certctl_core.kernel.operations import Call, Operation, Resource, Transaction, merge_patch
-from certctl_core.lifecycle.profiles.errors import ProfileInUse, ProfileNameTaken, ProfileNotFound
+from certctl_core.lifecycle.profiles.errors import (
+    DefaultProfileStays,
+    ProfileInUse,
+    ProfileNameTaken,
+    ProfileNotFound,
+)
 from certctl_core.lifecycle.profiles.schemas import (
     CreateProfile,
     PatchProfile,
@@ -115,7 +120,7 @@ def operations(service: ProfileService) -> tuple[Operation, ...]:
             resource=scope,
             status=204,
             is_destructive=True,
-            errors=(ProfileNotFound, ProfileInUse),
+            errors=(ProfileNotFound, ProfileInUse, DefaultProfileStays),
             run=lambda call: service.delete(uow(call), call.path["profile_id"]),
         ),
     )

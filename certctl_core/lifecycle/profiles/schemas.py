@@ -15,6 +15,8 @@ from certctl_core.pki.x509 import eku_oid
 
 KeyFamily = Literal["RSA", "ECDSA", "Ed25519", "ML-DSA"]
 _MIN_RSA, _MIN_ECDSA = 2048, 256
+_SPIFFE_PATTERN = re.compile(r"spiffe://[a-z0-9._*-]+(/[A-Za-z0-9._*-]+)*")
+"""The characters of a SPIFFE ID (SPIFFE-ID §2), and ``*``."""
 
 
 class KeyRule(Input):
@@ -65,14 +67,17 @@ class ProfileBody(Input):
         description="Regular expressions; every name must match one of them whole.",
     )
     spiffe_uri_pattern: str = Field(
-        "", max_length=512, description="If set, exactly one spiffe:// URI that matches it."
+        "",
+        max_length=512,
+        description="If set, exactly one spiffe:// URI that matches it: `*` is one segment of the "
+        "path, `/*` at the end one or more.",
     )
     allow_short_lived: bool = Field(
         default=False, description="Below one hour: no CRL or OCSP pointers, noRevAvail instead."
     )
     must_staple: bool = Field(default=False, description="Add the TLS feature must-staple.")
     requires_approval: bool = Field(
-        default=False, description="Every issuance waits for a second person."
+        default=False, description="Nothing is issued without the approval of a second person."
     )
     reuse_key: bool = Field(default=False, description="Renewals keep the public key.")
     include_aia: bool = Field(default=True, description="Add OCSP and CA-issuer pointers.")
@@ -106,6 +111,14 @@ class ProfileBody(Input):
             except re.error as error:
                 message = f"{pattern!r} is not a regular expression: {error}"
                 raise ValueError(message) from error
+        return value
+
+    @field_validator("spiffe_uri_pattern")
+    @classmethod
+    def _can_match(cls, value: str) -> str:
+        if value and not _SPIFFE_PATTERN.fullmatch(value):
+            message = f"{value!r} matches no SPIFFE ID; write spiffe://example.com/ns/*/sa/*"
+            raise ValueError(message)
         return value
 
     @model_validator(mode="after")

@@ -13,6 +13,7 @@ from certctl_core.kernel.ids import Prefix, parse_id
 from certctl_core.kernel.operations import Page, Resource
 from certctl_core.lifecycle.profiles._tables import certificate_profiles as profiles
 from certctl_core.lifecycle.profiles.errors import (
+    DefaultProfileStays,
     ProfileInUse,
     ProfileNameTaken,
     ProfileNotFound,
@@ -150,11 +151,14 @@ class ProfileService:
 
         Raises:
             ProfileNotFound: No such id.
-            ProfileInUse: Certificates refer to it, or it is the default profile.
+            ProfileInUse: Certificates refer to it.
+            DefaultProfileStays: It is the default profile.
         """
         view = self.get(uow, profile_id)
         used = sum(count(uow, profile_id) for count in self._usage)
-        if used or profile_id == DEFAULT_PROFILE_ID:
+        if profile_id == DEFAULT_PROFILE_ID:
+            raise DefaultProfileStays
+        if used:
             raise ProfileInUse(certificates=used)
         try:
             uow.execute(sa.delete(profiles).where(profiles.c.id == profile_id))

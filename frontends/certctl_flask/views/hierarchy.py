@@ -21,6 +21,9 @@ _ALGORITHMS = (
     ("RSA-3072", "RSA 3072"),
     ("RSA-4096", "RSA 4096"),
     ("Ed25519", "Ed25519"),
+    ("ML-DSA-44", "ML-DSA-44"),
+    ("ML-DSA-65", "ML-DSA-65"),
+    ("ML-DSA-87", "ML-DSA-87"),
 )
 _REASONS = (
     ("unspecified", "Not told"),

@@ -304,6 +304,8 @@ class TestRefusals:
         with pytest.raises(NameConstraintViolated) as caught:
             issuer.submit(request(common_name="", dns_names=("web.example.com",)))
         assert caught.value.code == "name_constraint_violation"
+        said = "The CA may not certify this name: The name 'web.example.com' lies outside"
+        assert caught.value.detail.startswith(said)
 
     @pytest.mark.spec("02/CERT-20")
     def test_a_bad_result_is_discarded(self, room: Room) -> None:

@@ -57,6 +57,7 @@ def test_nothing_is_stored_or_signed_by_the_ca(core: Core) -> None:
     ("profile", "refusal"),
     [
         ({"enabled": False}, "disabled"),
+        ({"requires_approval": True}, "second person"),
         ({"must_staple": True, "include_aia": False}, "Must-staple needs the OCSP pointer"),
         ({"required_san_patterns": [r".*\.corp\.example"]}, "outside the required patterns"),
         ({"spiffe_uri_pattern": "spiffe://example.test/*"}, "SPIFFE"),
@@ -74,7 +75,6 @@ def test_what_would_not_be_issued_says_why(
 def test_risks_are_named(core: Core) -> None:
     risky = {
         "reuse_key": True,
-        "requires_approval": True,
         "include_aia": False,
         "include_cdp": False,
         "default_validity_seconds": 400 * 86400,
@@ -82,7 +82,7 @@ def test_risks_are_named(core: Core) -> None:
     }
     told = texts(preview(core, profile=risky), "warning")
 
-    for part in ("second person", "over 398 days", "keep the key", "never hear", "ML-DSA"):
+    for part in ("over 398 days", "keep the key", "never hear", "ML-DSA"):
         assert part in told
     assert preview(core, profile=risky).certificate.key == "ML-DSA-65"
 

@@ -100,7 +100,8 @@ def test_names_uses_and_versions(core: Core) -> None:
     assert code("profiles.update", path=path, body={"name": "One"}) == "profile_name_taken"
     create(core, "web.example.test", certificate_profile_id=other.id)
     assert code("profiles.delete", path=path) == "profile_in_use"
-    assert code("profiles.delete", path={"profile_id": "prof-default"}) == "profile_in_use"
+    default = {"profile_id": "prof-default"}
+    assert code("profiles.delete", path=default) == "default_profile_stays"
     with pytest.raises(CertctlError) as caught:
         core.dispatcher.call("profiles.update", path=path, body={"enabled": False}, if_match=9)
     assert caught.value.code == "precondition_failed"
@@ -223,6 +224,20 @@ class TestEnforced:
             ("spiffe://other.test/ns/a/sa/b",),
         ):
             assert "SPIFFE" in self.refusal(core, csr(*uris), made.id)
+
+    @pytest.mark.spec("02/PROF-5")
+    @ONE_ENGINE
+    @pytest.mark.parametrize(
+        "pattern", [r"spiffe://example\.test/.*", "https://example.test/*", "example.test/ns/*"]
+    )
+    def test_a_spiffe_pattern_that_matches_nothing_is_refused(
+        self, core: Core, pattern: str
+    ) -> None:
+        with pytest.raises(CertctlError) as caught:
+            profile(core, spiffe_uri_pattern=pattern)
+        (field,) = caught.value.fields
+        assert field.field == "spiffe_uri_pattern"
+        assert "matches no SPIFFE ID" in field.message
 
     @ONE_ENGINE
     def test_lifetimes(self, core: Core, clock: FakeClock) -> None:

@@ -95,3 +95,15 @@ def test_what_cannot_be_done_is_said(certctl: Run, tmp_path: Path) -> None:
     denied = certctl("ca", "retire", root, "--yes", role="viewer")
     assert (denied.code, "ca.hierarchy.manage" in denied.err) == (4, True), denied.err
     assert certctl("ca", "tree", role="viewer").code == 0
+
+
+@pytest.mark.spec("02/OPS-5")
+def test_a_new_ca_key_may_be_a_post_quantum_one(certctl: Run) -> None:
+    rotated = certctl("ca", "rotate", "--algorithm", "ML-DSA-65", "--yes")
+    assert rotated.code == 0, rotated.err
+    root = made(certctl, "create-root", "--name", "Root", "--current")
+    below = made(certctl, "create", "--name", "Below", "--parent", root, "--algorithm", "ml-dsa-44")
+
+    keys = certctl("ca", "list", "--json").json["data"]
+    assert {key["key_algorithm"] for key in keys} >= {"ML-DSA-65", "ECDSA-P256"}
+    assert "ML-DSA-44" in certctl("ca", "show", below).out

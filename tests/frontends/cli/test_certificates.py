@@ -54,7 +54,7 @@ class TestIssue:
         assert of_key == of_certificate
 
     @pytest.mark.parametrize(
-        "kind", ["ecdsa-p256", "ecdsa-p384", "rsa-2048", "rsa-3072", "ed25519"]
+        "kind", ["ecdsa-p256", "ecdsa-p384", "ecdsa-p521", "rsa-2048", "rsa-3072", "ed25519"]
     )
     def test_makes_the_kind_of_key_that_was_asked_for(
         self, certctl: Run, tmp_path: Path, kind: str
@@ -68,6 +68,34 @@ class TestIssue:
         assert version["key_algorithm"].lower() == family
         if size:
             assert version["key_size"] == int(size.removeprefix("p"))
+
+    def test_makes_a_post_quantum_key(self, certctl: Run, live: Live, tmp_path: Path) -> None:
+        rule = {"algorithm": "ML-DSA", "min_size": 44}
+        profile = live.core.call(
+            "profiles.create", body={"name": "Post-quantum", "allowed_key_algorithms": [rule]}
+        )
+        result = certctl(
+            "issue", "pq.example.test", "--key-type", "ml-dsa-65", "--profile", profile.id,
+            "--out", str(tmp_path), "--json",
+        )  # fmt: skip
+
+        assert result.code == 0, result.err
+        version = result.json["version"]
+        assert (version["key_algorithm"], version["key_size"]) == ("ML-DSA", 65)
+
+    def test_renews_what_a_request_names(self, certctl: Run, tmp_path: Path) -> None:
+        csr, out = tmp_path / "my.csr", tmp_path / "out"
+        csr.write_text(make_csr("again.example.test"))
+        first = certctl("issue", "--csr", str(csr), "--out", str(out), "--json")
+        csr.write_text(make_csr("again.example.test"))
+        again = certctl(
+            "issue", "--csr", str(csr), "--renew", "--force", "--out", str(out), "--json"
+        )
+
+        assert again.code == 0, again.err
+        versions = [found.json["version"] for found in (first, again)]
+        assert len({version["certificate_id"] for version in versions}) == 1
+        assert len({version["id"] for version in versions}) == 2
 
     def test_takes_names_of_every_kind(self, certctl: Run, tmp_path: Path) -> None:
         result = certctl(
@@ -238,6 +266,37 @@ class TestCertificates:
         assert sure.json["reason"] == "keyCompromise"
         shown = certctl("certificates", "show", name, "--json").json
         assert (shown["status"], shown["revocation_reason"]) == ("Revoked", "keyCompromise")
+
+    @pytest.mark.spec("02/REV-1")
+    @pytest.mark.parametrize(
+        ("typed", "meant"),
+        [
+            ("caCompromise", "cACompromise"),
+            ("key_compromise", "keyCompromise"),
+            ("privilege-withdrawn", "privilegeWithdrawn"),
+        ],
+    )
+    def test_reasons_are_understood_in_every_spelling(
+        self, certctl: Run, tmp_path: Path, typed: str, meant: str
+    ) -> None:
+        name = f"{meant.lower()}.example.test"
+        certctl("issue", name, "--out", str(tmp_path))
+        done = certctl("certificates", "revoke", name, "--reason", typed, "-y", "--json")
+
+        assert done.code == 0, done.err
+        assert done.json["reason"] == meant
+
+    def test_reasons_are_shown_as_the_standard_spells_them(self, certctl: Run) -> None:
+        assert "|keyCompromise|cACompromise|" in certctl("certificates", "revoke", "--help").out
+        refused = certctl("certificates", "revoke", "x", "--reason", "removeFromCRL", "-y")
+        assert refused.code == 2
+        assert "'keyCompromise'" in refused.err
+
+    def test_capitals_in_a_name_make_no_difference(self, certctl: Run, name: str) -> None:
+        shown = certctl("certificates", "show", name.upper(), "--json")
+
+        assert shown.code == 0, shown.err
+        assert shown.json["name"] == name
 
     def test_a_reason_must_be_given(self, certctl: Run, name: str) -> None:
         assert certctl("certificates", "revoke", name, "--yes").code == 2

@@ -384,7 +384,7 @@ PROFILES = [
         allow_short_lived=True,
         max_ttl_seconds=1800,
         default_validity_seconds=1800,
-        spiffe_uri_pattern="spiffe://example\\.test/.*",
+        spiffe_uri_pattern="spiffe://example.test/*",
         required_san_patterns=["[a-z0-9-]+\\.mesh\\.example\\.test"],
         enabled=False,
     ),
