@@ -16,7 +16,13 @@ from datetime import datetime, timedelta
 import structlog
 
 from certctl_core.kernel.clock import Clock
-from certctl_core.kernel.db import Lease, Leases, UnitOfWorkFactory
+from certctl_core.kernel.db import (
+    DatabaseBusy,
+    DatabaseUnavailable,
+    Lease,
+    Leases,
+    UnitOfWorkFactory,
+)
 from certctl_core.kernel.errors import CertctlError
 from certctl_core.kernel.observability import Merge, counter, gauge
 from certctl_core.kernel.scheduler import _store as store
@@ -356,7 +362,10 @@ class Scheduler:
         except Exception as failure:  # noqa: BLE001 - the border of the scheduler
             result = RunResult.FAILED
             error = failure.code if isinstance(failure, CertctlError) else type(failure).__name__
-            _log.exception("loop.failed", loop=loop.name, error=error)
+            # A database that was busy or away is no fault of the loop: the next run makes up for it.
+            is_passing = isinstance(failure, DatabaseBusy | DatabaseUnavailable)
+            note = _log.warning if is_passing else _log.exception
+            note("loop.failed", loop=loop.name, error=error)
         return self._close(entry, running, result, items=items, error=error)
 
     def _close(

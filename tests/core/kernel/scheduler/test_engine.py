@@ -8,9 +8,10 @@ from functools import partial
 
 import pytest
 import sqlalchemy as sa
+from structlog.testing import capture_logs
 
 from certctl_core.kernel.clock import SystemClock
-from certctl_core.kernel.db import Leases, metadata
+from certctl_core.kernel.db import DatabaseBusy, DatabaseUnavailable, Leases, metadata
 from certctl_core.kernel.errors import Unavailable
 from certctl_core.kernel.jobs import NewJob
 from certctl_core.kernel.scheduler import (
@@ -92,6 +93,26 @@ class TestRunOnce:
             "vendor_down",
             None,
         )
+
+    @pytest.mark.parametrize(
+        ("failure", "level", "has_trace"),
+        [
+            (DatabaseBusy, "warning", False),
+            (DatabaseUnavailable, "warning", False),
+            (Down, "error", True),
+        ],
+    )
+    def test_a_database_that_was_busy_is_no_fault_of_the_loop(
+        self, scheduler, failure, level, has_trace
+    ):
+        def fail(_ctx):
+            raise failure
+
+        scheduler.add(Loop(name="crl", interval=HOUR, run=fail))
+        with capture_logs() as logs:
+            scheduler.run_once("crl")
+        (entry,) = [line for line in logs if line["event"] == "loop.failed"]
+        assert (entry["log_level"], "exc_info" in entry) == (level, has_trace)
 
     def test_the_body_knows_its_actor_and_fence(self, scheduler):
         seen = []
