@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -17,8 +16,15 @@ from certctl_cli.columns import (
     PROFILES,
     SAMPLE,
 )
+from certctl_cli.editing import (
+    add_editing,
+    config_options,
+    deleted,
+    read_object,
+    require_change,
+)
 from certctl_cli.lazy import Group
-from certctl_cli.lists import list_options, show, show_list
+from certctl_cli.lists import confirm, list_options, show, show_list, yes_option
 from certctl_cli.options import state
 from certctl_cli.output import Column
 
@@ -28,7 +34,7 @@ if TYPE_CHECKING:
 
 @click.group(cls=Group, name="issuers")
 def issuers() -> None:
-    """List, show and test issuers."""
+    """List, show, create, change and test issuers."""
 
 
 @issuers.command("list")
@@ -46,6 +52,70 @@ def list_issuers(**options: Any) -> None:
 def show_issuer(issuer_id: str) -> None:
     """Show an issuer."""
     show(state().client().issuers.get(issuer_id), ISSUER)
+
+
+@issuers.command("create")
+@click.argument("name")
+@click.option("--kind", required=True, metavar="KIND", help="An installed kind, as local.")
+@click.option("--id", "issuer_id", metavar="ID", help="Its id; made when not given.")
+@config_options
+@click.option(
+    "--test", "is_tested", is_flag=True, help="Test it first; save nothing if that fails."
+)
+@click.option("--disabled", is_flag=True, help="It takes no orders yet.")
+def create_issuer(
+    name: str,
+    *,
+    kind: str,
+    issuer_id: str | None,
+    config: dict[str, Any],
+    is_tested: bool,
+    disabled: bool,
+) -> None:
+    """Create an issuer; 'certctl plugins list' shows the kinds.
+
+    Give secrets with --config - from a file or a pipe: others on this machine see a command line.
+    """
+    issuer = (
+        state()
+        .client()
+        .issuers.create(
+            name,
+            kind=kind,
+            config=config,
+            issuer_id=issuer_id,
+            enabled=not disabled,
+            test=is_tested,
+        )
+    )
+    show(issuer, ISSUER)
+
+
+@issuers.command("change")
+@click.argument("issuer_id", metavar="ID")
+@click.option("--name", metavar="NAME", help="Another name.")
+@config_options
+@click.option("--enable/--disable", "enabled", default=None, help="Let it take orders, or not.")
+def change_issuer(
+    issuer_id: str, *, name: str | None, config: dict[str, Any], enabled: bool | None
+) -> None:
+    """Change an issuer; members of its configuration that are not given stay, secrets as well."""
+    given = {"name": name, "config": config or None, "enabled": enabled}
+    changes = {member: value for member, value in given.items() if value is not None}
+    require_change(changes)
+    issuers_of_client = state().client().issuers
+    version = issuers_of_client.get(issuer_id)["version"]
+    show(issuers_of_client.update(issuer_id, changes, version=version), ISSUER)
+
+
+@issuers.command("delete")
+@click.argument("issuer_id", metavar="ID")
+@yes_option
+def delete_issuer(issuer_id: str, *, is_sure: bool) -> None:
+    """Delete an issuer that nothing refers to."""
+    confirm(f"Delete the issuer {issuer_id}?", is_sure=is_sure)
+    state().client().issuers.delete(issuer_id)
+    deleted(issuer_id, "issuer")
 
 
 @issuers.command("test")
@@ -70,7 +140,7 @@ def test_issuer(ctx: click.Context, issuer_id: str) -> None:
 
 @click.group(cls=Group, name="profiles")
 def profiles() -> None:
-    """List, show and try certificate profiles."""
+    """List, show, create, change and try certificate profiles."""
 
 
 @profiles.command("list")
@@ -109,7 +179,7 @@ def preview_profile(
         message = "Give the ID of a profile or --file, one of them."
         raise click.UsageError(message)
     client, output = state().client(), state().output
-    profile = _read_profile(file) if profile_id is None else client.profiles.get(profile_id)
+    profile: Any = client.profiles.get(profile_id) if profile_id else read_object(file, "--file")
     options["key_algorithm"] = options.pop("key")
     found = client.profiles.preview(profile, **options)
     if output.is_json:
@@ -117,18 +187,6 @@ def preview_profile(
     else:
         _show_preview(found)
     ctx.exit(0 if found["would_issue"] else 1)
-
-
-def _read_profile(file: Any) -> Any:
-    try:
-        profile = json.loads(file.read())
-    except ValueError as error:
-        message = f"--file is not JSON: {error}."
-        raise click.UsageError(message) from error
-    if not isinstance(profile, dict):
-        message = "--file does not hold a JSON object."
-        raise click.UsageError(message)
-    return profile
 
 
 def _show_preview(found: ProfilePreview) -> None:
@@ -151,7 +209,7 @@ def _show_preview(found: ProfilePreview) -> None:
 
 @click.group(cls=Group, name="policies")
 def policies() -> None:
-    """List and show renewal policies."""
+    """List, show, create and change renewal policies."""
 
 
 @policies.command("list")
@@ -167,3 +225,9 @@ def list_policies(**options: Any) -> None:
 def show_policy(policy_id: str) -> None:
     """Show a renewal policy."""
     show(state().client().renewal_policies.get(policy_id), POLICY)
+
+
+add_editing(profiles, "a profile", documents=lambda client: client.profiles, columns=PROFILE)
+add_editing(
+    policies, "a renewal policy", documents=lambda client: client.renewal_policies, columns=POLICY
+)

@@ -140,6 +140,10 @@ class Calls:
             cursor = page.next_cursor
 
 
+_MANAGED = frozenset({"id", "version", "created_at", "updated_at"})
+"""Members of a stored object that the server sets."""
+
+
 class Group:
     """A group of operations of the table, as methods."""
 
@@ -214,3 +218,32 @@ class Collection(Listed[Row]):
             APIError: Not found, or no permission.
         """
         return cast("Row", self._one("get", object_id))
+
+
+class Documents(Collection[Row]):
+    """A group whose objects are nothing but their members."""
+
+    def create(self, members: Mapping[str, object], *, object_id: str | None = None) -> Row:
+        """Make an object.
+
+        Args:
+            members: Its members, or an object as ``get`` gives it; what is absent has its default.
+            object_id: Its id; made by the server when not given.
+        """
+        body = editable(members) | ({"id": object_id} if object_id else {})
+        return cast("Row", self._create(body))
+
+    def update(
+        self, object_id: str, changes: Mapping[str, object], *, version: int | None = None
+    ) -> Row:
+        """Change members; ``version`` makes the change conditional on it (412 otherwise)."""
+        return cast("Row", self._update(object_id, editable(changes), version))
+
+    def delete(self, object_id: str) -> None:
+        """Delete an object that nothing refers to."""
+        self._one("delete", object_id)
+
+
+def editable(members: Mapping[str, object]) -> dict[str, object]:
+    """The members of an object that are not the server's own."""
+    return {name: value for name, value in members.items() if name not in _MANAGED}

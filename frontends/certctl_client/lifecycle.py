@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, cast
 
-from certctl_client.calls import Collection, Group, Page
+from certctl_client.calls import Collection, Documents, Group, Page, editable
 
 if TYPE_CHECKING:
     from certctl_client.types import (
@@ -45,9 +45,6 @@ if TYPE_CHECKING:
         Unhold,
         Version,
     )
-
-_MANAGED = frozenset({"id", "version", "created_at", "updated_at"})
-"""Members of a stored profile that the server sets."""
 
 
 class Certificates(Collection["Certificate"]):
@@ -247,12 +244,50 @@ class Issuers(Collection["Issuer"]):
         """Its CA certificates in PEM, the issuing one first."""
         return cast("CAChain", self._one("ca_chain", issuer_id))
 
+    def create(
+        self,
+        name: str,
+        *,
+        kind: str,
+        config: Mapping[str, object],
+        issuer_id: str | None = None,
+        enabled: bool = True,
+        test: bool = False,
+    ) -> Issuer:
+        """Make an issuer.
+
+        Args:
+            name: Unique among the issuers.
+            kind: An installed kind, ``local``.
+            config: By the kind's schema.
+            issuer_id: Its id; made by the server when not given.
+            enabled: Whether it takes orders.
+            test: Test first; nothing is saved when the test fails.
+        """
+        body: dict[str, object] = {
+            "name": name, "kind": kind, "config": dict(config), "enabled": enabled, "test": test,
+        }  # fmt: skip
+        return cast("Issuer", self._create(body | ({"id": issuer_id} if issuer_id else {})))
+
+    def update(
+        self, issuer_id: str, changes: Mapping[str, object], *, version: int | None = None
+    ) -> Issuer:
+        """Change members; ``version`` makes the change conditional on it (412 otherwise).
+
+        Members of ``config`` that are absent stay, secrets as well; null takes one away.
+        """
+        return cast("Issuer", self._update(issuer_id, changes, version))
+
+    def delete(self, issuer_id: str) -> None:
+        """Delete an issuer that nothing refers to."""
+        self._one("delete", issuer_id)
+
     def test(self, issuer_id: str) -> Report:
         """Let the server check that the issuer can be used."""
         return cast("Report", self._one("test", issuer_id))
 
 
-class Profiles(Collection["Profile"]):
+class Profiles(Documents["Profile"]):
     """Certificate profiles: what may be issued."""
 
     NAME = "profiles"
@@ -277,9 +312,7 @@ class Profiles(Collection["Profile"]):
         Raises:
             APIError: ``validation_error``, ``issuer_not_found`` …
         """
-        body: dict[str, object] = {
-            "profile": {name: value for name, value in profile.items() if name not in _MANAGED}
-        }
+        body: dict[str, object] = {"profile": editable(profile)}
         if issuer_id is not None:
             body["issuer_id"] = issuer_id
         if names:
@@ -369,7 +402,7 @@ class TrustBundles(Group):
         return cast("TrustReloaded", answer)
 
 
-class RenewalPolicies(Collection["RenewalPolicy"]):
+class RenewalPolicies(Documents["RenewalPolicy"]):
     """Renewal policies: when certificates renew."""
 
     NAME = "renewal_policies"
