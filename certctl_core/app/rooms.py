@@ -133,7 +133,6 @@ class Rooms:
         bus: Bus[Uow],
         feed: ChangeFeed,
         keyring: Keyring,
-        version: str,
     ) -> None:
         self.settings = settings
         self._clock = clock
@@ -141,7 +140,6 @@ class Rooms:
         self._bus = bus
         self._feed = feed
         self._keyring = keyring
-        self._version = version
         self._kernel()
         self._people()
         self._trust()
@@ -464,9 +462,7 @@ class Rooms:
     def operations(self) -> list[Operation]:
         """Every operation that the rooms offer."""
         return [
-            *app_operations.operations(
-                plugins=self.plugins, signers=self.signers, version=self._version
-            ),
+            *app_operations.operations(plugins=self.plugins, signers=self.signers),
             *access_operations.operations(self.access),
             *identity_operations.operations(
                 keys=self.keys,
