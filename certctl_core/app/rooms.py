@@ -118,6 +118,7 @@ from certctl_core.people.identity import (
     SessionRules,
     SessionService,
 )
+from certctl_core.people.identity import handlers as identity_handlers
 from certctl_core.people.identity import operations as identity_operations
 
 
@@ -200,6 +201,7 @@ class Rooms:
                 bind_user_agent=settings.sessions.bind_user_agent,
             ),
         )
+        identity_handlers.register(self._bus, self.sessions)
         self.bootstrap = BootstrapService(
             units=self._units,
             keys=self.keys,

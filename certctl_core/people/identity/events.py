@@ -73,6 +73,16 @@ class SessionCreated(Event):
 
 
 @dataclass(frozen=True, kw_only=True)
+class CSRFRotated(Event):
+    """A session got a new CSRF token: its actor signed out elsewhere, or its roles changed."""
+
+    tag = "auth.session_csrf_rotated"
+    category = Category.AUTH
+    resource_type = "session"
+    target_actor_id: str
+
+
+@dataclass(frozen=True, kw_only=True)
 class SessionRevoked(Event):
     """A session was ended."""
 
