@@ -114,6 +114,7 @@ class TestOperations:
                     path={"certificate_id": certificate_id},
                 )
 
+    @pytest.mark.spec("05/RBAC-27")
     def test_me(self, core: Core) -> None:
         actor = actor_with(core, "r-auditor", actor_id="u-audit")
         admin = actor_with(core, "r-admin", actor_id="u-admin")
@@ -152,7 +153,7 @@ class TestGrants:
         clock.set(end)
         assert not may(core, actor, "certificate.read")
 
-    @pytest.mark.spec("05/RBAC-16")
+    @pytest.mark.spec("05/RBAC-16", "05/RBAC-28")
     def test_a_change_counts_for_the_next_request(self, core: Core) -> None:
         actor = user("u-new")
         assert not may(core, actor, "certificate.read")
@@ -173,6 +174,7 @@ class TestGrants:
             clock.advance(timedelta(seconds=5))
             assert may(replica, actor, "certificate.read")
 
+    @pytest.mark.spec("05/RBAC-26")
     def test_what_is_refused(self, core: Core, clock: FakeClock) -> None:
         actor = user("u-new")
         past = clock.now() - timedelta(seconds=1)

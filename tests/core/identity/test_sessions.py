@@ -124,6 +124,7 @@ class TestTimes:
         assert cause(core, cookie) == "idle_timeout"
         assert cause(core, cookie) == "idle_timeout"
 
+    @pytest.mark.spec("05/SES-24", "05/PRIV-7")
     def test_garbage_is_collected(self, core: Core, clock: FakeClock) -> None:
         login(core)
         with core.begin() as uow:
@@ -237,6 +238,7 @@ class TestSigningKeys:
             check(again, cookie)
 
 
+@pytest.mark.spec("05/CSRF-2")
 def test_the_csrf_token_belongs_to_one_session(core: Core) -> None:
     one, two = login(core, "one").session, login(core, "two").session
 

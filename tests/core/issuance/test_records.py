@@ -42,7 +42,7 @@ def test_the_subject_is_the_common_name_and_it_is_a_name_of_the_certificate(core
     assert issued.certificate.common_name == "web.example.test"
 
 
-@pytest.mark.spec("02/PROF-6", "02/DATA-1")
+@pytest.mark.spec("02/PROF-6", "02/DATA-1", "06/ISS-9")
 @pytest.mark.parametrize(
     ("algorithm", "stored"),
     [
