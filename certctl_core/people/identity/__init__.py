@@ -20,6 +20,7 @@ from certctl_core.people.identity.events import (
     FirstStart,
     SessionCreated,
     SessionRevoked,
+    SigningKeyMade,
     SigningKeyRotated,
 )
 from certctl_core.people.identity.keys import KeyService, hash_key
@@ -60,6 +61,7 @@ __all__ = [
     "SessionRevoked",
     "SessionRules",
     "SessionService",
+    "SigningKeyMade",
     "SigningKeyRotated",
     "hash_key",
 ]

@@ -28,6 +28,7 @@ from certctl_core.people.identity.events import (
     CSRFRotated,
     SessionCreated,
     SessionRevoked,
+    SigningKeyMade,
     SigningKeyRotated,
 )
 from certctl_core.people.identity.keys import KeyService
@@ -279,8 +280,10 @@ class SessionService:
             column="secret",
             row_id=key_id,
         )
+        is_first = uow.scalar(sa.select(keys.c.id).limit(1)) is None
         uow.execute(sa.insert(keys).values(id=key_id, secret=sealed, created_at=uow.now))
-        uow.emit(SigningKeyRotated(resource_id=key_id))
+        event = SigningKeyMade if is_first else SigningKeyRotated
+        uow.emit(event(resource_id=key_id))
         self._changed(uow)
         return key_id
 

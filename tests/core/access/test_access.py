@@ -153,6 +153,42 @@ class TestGrants:
         clock.set(end)
         assert not may(core, actor, "certificate.read")
 
+    @pytest.mark.spec("05/RBAC-11")
+    @pytest.mark.parametrize(
+        ("given", "held", "result"),
+        [
+            ("", "", ("global", None)),
+            ("", "prof-x", ("profile", "prof-x")),
+            ("prof-x", "", ("profile", "prof-x")),
+            ("prof-x", "prof-x", ("profile", "prof-x")),
+            ("prof-x", "prof-y", None),
+            ("prof-x", "iss-x", None),
+        ],
+    )
+    def test_a_role_gives_what_grant_and_role_have_in_common(
+        self, core: Core, given: str, held: str, result: tuple[str, str | None] | None
+    ) -> None:
+        from certctl_core.people.access._tables import role_permissions
+
+        kinds = {"": ScopeType.GLOBAL, "p": ScopeType.PROFILE, "i": ScopeType.ISSUER}
+        with core.begin() as uow:
+            uow.execute(role_permissions.delete().where(role_permissions.c.role_id == "r-viewer"))
+            uow.execute(
+                role_permissions.insert().values(
+                    role_id="r-viewer",
+                    permission="certificate.read",
+                    scope_type=kinds[held[:1]],
+                    scope_id=held,
+                )
+            )
+        actor = user("u-new")
+        grant(core, actor, "r-viewer", scope_type=kinds[given[:1]], scope_id=given or None)
+
+        effective = core.call("auth.me", actor=actor).effective_permissions
+
+        found = [(item.scope_type, item.scope_id) for item in effective]
+        assert found == ([result] if result else [])
+
     @pytest.mark.spec("05/RBAC-16", "05/RBAC-28")
     def test_a_change_counts_for_the_next_request(self, core: Core) -> None:
         actor = user("u-new")

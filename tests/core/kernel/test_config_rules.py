@@ -119,6 +119,8 @@ class TestRules:
         "05/BOOT-1",
         "05/DEMO-4",
         "08/GUARD-10",
+        "05/SEC-4",
+        "06/SEC-4",
     )
     @pytest.mark.parametrize(("name", "environ"), RULES)
     def test_broken_rule_names_the_setting(self, refused, name, environ):
