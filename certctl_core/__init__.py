@@ -5,9 +5,10 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
-
+TYPE_CHECKING = False  # typing is slow to import, and `certctl --version` comes through here
 if TYPE_CHECKING:
+    from typing import Any
+
     from certctl_core.app import Core
     from certctl_core.kernel.actors import Actor, ActorType
     from certctl_core.kernel.config import Settings

@@ -295,10 +295,12 @@ class Dispatcher:
         if isinstance(result, File):
             return _file(result, status)
         headers: tuple[tuple[str, str], ...] = ()
+        if operation.shows_secret:
+            headers = (("Cache-Control", "no-store"),)
         version = getattr(result, "version", None)
         if isinstance(version, int):
             etag = f'"v{version}"'
-            headers = (("ETag", etag),)
+            headers = (*headers, ("ETag", etag))
             if operation.method == "GET" and _matches(request.if_none_match, etag):
                 return Answer(status=304, headers=headers)
         return Answer(status=status, body=to_json(result), headers=headers)

@@ -13,6 +13,7 @@ from pydantic.json_schema import JsonSchemaMode, models_json_schema
 from certctl_core.api.table import BASE_PATH, OperationTable, parameters, wire_names
 from certctl_core.kernel.errors import HTTP_STATUS, CertctlError
 from certctl_core.kernel.operations import Access, Operation
+from certctl_core.kernel.release import facts
 
 _REF = "#/components/schemas/{model}"
 _PROBLEM_REF = {"$ref": "#/components/schemas/Problem"}
@@ -47,12 +48,11 @@ _REPLAYED_SCHEMA: dict[str, Any] = {
 _ID_SCHEMA = {"type": "string", "minLength": 1, "maxLength": 128, "pattern": "^[A-Za-z0-9._-]+$"}
 
 
-def openapi(table: OperationTable, *, version: str) -> dict[str, Any]:
+def openapi(table: OperationTable) -> dict[str, Any]:
     """The OpenAPI document of an installation.
 
     Args:
         table: Its operations.
-        version: The package version.
     """
     models: list[tuple[type[BaseModel], JsonSchemaMode]] = []
     for operation in table:
@@ -66,11 +66,13 @@ def openapi(table: OperationTable, *, version: str) -> dict[str, Any]:
     for operation in table:
         path = BASE_PATH + operation.path
         paths.setdefault(path, {})[operation.method.lower()] = _operation(operation, names)
+    build = facts()
     return {
         "openapi": "3.1.0",
         "info": {
             "title": "certctl",
-            "version": version,
+            "version": build["version"],
+            "x-build": {name: build[name] for name in ("commit", "modified", "build_time")},
             "description": "Certificate lifecycle control plane.",
             "license": {"name": "Apache-2.0", "identifier": "Apache-2.0"},
         },

@@ -20,7 +20,6 @@ from certctl_core.app.background import Background
 from certctl_core.app.errors import DataDirUnusable
 from certctl_core.app.keyring import open_keyring
 from certctl_core.app.rooms import Rooms
-from certctl_core.contracts.host.discover import own_version
 from certctl_core.kernel.actors import SYSTEM, Actor
 from certctl_core.kernel.clock import Clock, SystemClock
 from certctl_core.kernel.config import Preflight, Settings
@@ -29,6 +28,7 @@ from certctl_core.kernel.errors import CertctlError
 from certctl_core.kernel.events import Bus
 from certctl_core.kernel.ids import Prefix, new_id, seeded_id
 from certctl_core.kernel.observability import counter, histogram
+from certctl_core.kernel.release import VERSION
 from certctl_core.kernel.scheduler import Replica
 from certctl_core.kernel.secrets import Secret
 from certctl_core.kernel.values import dataclass
@@ -86,7 +86,7 @@ class Core:
         self.settings = settings
         self.clock = clock
         self.database = database
-        self.version = installed_version()
+        self.version = VERSION
         self.replica = Replica(
             id=new_id(Prefix.REPLICA, at=clock.now()),
             hostname=socket.gethostname(),
@@ -107,7 +107,6 @@ class Core:
             bus=bus,
             feed=self.feed,
             keyring=self.keyring,
-            version=self.version,
         )
         self.plugins = self.rooms.plugins
         self.keys = self.rooms.keys
@@ -266,7 +265,7 @@ class Core:
 
     def openapi(self) -> dict[str, Any]:
         """The OpenAPI 3.1 document of this installation."""
-        return openapi(self.table, version=self.version)
+        return openapi(self.table)
 
     def readiness(self) -> Readiness:
         """Whether the database answers and nothing is being shut down (08 HLTH-1)."""
@@ -320,11 +319,6 @@ class Core:
     ) -> None:
         """Close it."""
         self.close()
-
-
-def installed_version() -> str:
-    """The version of the installed distribution; ``0`` when it runs from a bare tree."""
-    return own_version()
 
 
 def prepare_data_dir(path: Path) -> None:

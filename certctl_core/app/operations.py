@@ -3,18 +3,25 @@
 from __future__ import annotations
 
 import platform
+from datetime import datetime
 
 from pydantic import Field
 
 from certctl_core.app.signers import SignerListView, Signers
 from certctl_core.contracts.host.registry import Registry
 from certctl_core.kernel.operations import Access, Operation, Transaction, View
+from certctl_core.kernel.release import facts
 
 
 class ReleaseView(View):
     """Which release answers."""
 
     version: str
+    commit: str | None = Field(description="The commit that was built; null where not known.")
+    modified: bool | None = Field(
+        description="Whether what was built differs from the commit; null where not known."
+    )
+    build_time: datetime | None = Field(description="When it was built; null where not known.")
     python_version: str
 
 
@@ -38,7 +45,7 @@ class PluginListView(View):
     plugins: list[PluginView] = Field(default_factory=list)
 
 
-def operations(*, plugins: Registry, signers: Signers, version: str) -> tuple[Operation, ...]:
+def operations(*, plugins: Registry, signers: Signers) -> tuple[Operation, ...]:
     """Declare version, plugins and signers."""
 
     def listed() -> PluginListView:
@@ -57,8 +64,8 @@ def operations(*, plugins: Registry, signers: Signers, version: str) -> tuple[Op
             access=Access.PUBLIC,
             output=ReleaseView,
             transaction=Transaction.READ,
-            run=lambda _call: ReleaseView(
-                version=version, python_version=platform.python_version()
+            run=lambda _call: ReleaseView.model_validate(
+                {**facts(), "python_version": platform.python_version()}
             ),
             tags=("system",),
         ),

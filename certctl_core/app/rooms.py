@@ -118,6 +118,7 @@ from certctl_core.people.identity import (
     SessionRules,
     SessionService,
 )
+from certctl_core.people.identity import handlers as identity_handlers
 from certctl_core.people.identity import operations as identity_operations
 
 
@@ -133,7 +134,6 @@ class Rooms:
         bus: Bus[Uow],
         feed: ChangeFeed,
         keyring: Keyring,
-        version: str,
     ) -> None:
         self.settings = settings
         self._clock = clock
@@ -141,7 +141,6 @@ class Rooms:
         self._bus = bus
         self._feed = feed
         self._keyring = keyring
-        self._version = version
         self._kernel()
         self._people()
         self._trust()
@@ -202,6 +201,7 @@ class Rooms:
                 bind_user_agent=settings.sessions.bind_user_agent,
             ),
         )
+        identity_handlers.register(self._bus, self.sessions)
         self.bootstrap = BootstrapService(
             units=self._units,
             keys=self.keys,
@@ -464,9 +464,7 @@ class Rooms:
     def operations(self) -> list[Operation]:
         """Every operation that the rooms offer."""
         return [
-            *app_operations.operations(
-                plugins=self.plugins, signers=self.signers, version=self._version
-            ),
+            *app_operations.operations(plugins=self.plugins, signers=self.signers),
             *access_operations.operations(self.access),
             *identity_operations.operations(
                 keys=self.keys,

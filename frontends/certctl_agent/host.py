@@ -4,19 +4,12 @@ from __future__ import annotations
 
 import platform
 import socket
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from urllib.parse import urlsplit
 
+from certctl_core.kernel.release import VERSION
+
 _BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
-
-
-def agent_version() -> str:
-    """The version of the installed program; ``0`` when it runs from a bare tree."""
-    try:
-        return version("certctl")
-    except PackageNotFoundError:
-        return "0"
 
 
 def hostname() -> str:
@@ -27,7 +20,7 @@ def hostname() -> str:
 def facts(server_url: str) -> dict[str, str]:
     """Version, host name, system, architecture and the address towards the server."""
     return {
-        "version": agent_version()[:64],
+        "version": VERSION[:64],
         "hostname": hostname()[:255],
         "os": platform.system().lower()[:64],
         "architecture": platform.machine()[:64],

@@ -32,6 +32,7 @@ from certctl_core.deploy import DeployEngine, Policy, PolicyUnsafe
 from certctl_core.kernel.clock import Clock, SystemClock
 from certctl_core.kernel.errors import CertctlError
 from certctl_core.kernel.observability import configure
+from certctl_core.kernel.release import VERSION
 from certctl_core.kernel.secrets import Secret
 
 DEFAULT_POLICY_FILE = Path("/etc/certctl/agent-policy.toml")
@@ -230,4 +231,4 @@ def _follow(agent: Agent, stop: threading.Event | None) -> None:
 
 
 def _user_agent() -> str:
-    return f"certctl-agent/{host.agent_version()}"
+    return f"certctl-agent/{VERSION}"

@@ -19,9 +19,9 @@ def main(arguments: list[str] | None = None) -> int:
     """
     given = list(sys.argv[1:] if arguments is None else arguments)
     if given == ["--version"]:
-        from certctl_cli.versions import own_version
+        from certctl_core.kernel.release import described
 
-        print(f"certctl {own_version()}")
+        print(f"certctl {described()}")
         return 0
     if given in ([], ["--help"], ["-h"]):
         from certctl_cli.root_help import TEXT

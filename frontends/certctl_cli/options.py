@@ -84,7 +84,7 @@ class State:
         if self._client is None:
             from certctl_client import Client
 
-            from certctl_cli.versions import own_version
+            from certctl_core.kernel.release import VERSION
 
             settings = self.settings()
             self._client = Client(
@@ -92,7 +92,7 @@ class State:
                 api_key=settings.api_key,
                 ca_path=settings.ca_path,
                 timeout_seconds=self.timeout_seconds,
-                user_agent=f"certctl-cli/{own_version()}",
+                user_agent=f"certctl-cli/{VERSION}",
             )
         return self._client
 

@@ -196,9 +196,9 @@ class Root(LazyGroup):
 
 def _print_version(ctx: click.Context, _param: click.Parameter, value: Any) -> None:
     if value and not ctx.resilient_parsing:
-        from certctl_cli.versions import own_version
+        from certctl_core.kernel.release import described
 
-        click.echo(f"certctl {own_version()}")
+        click.echo(f"certctl {described()}")
         ctx.exit()
 
 

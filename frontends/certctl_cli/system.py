@@ -15,8 +15,8 @@ from certctl_cli.lookup import certificate_id
 from certctl_cli.options import state
 from certctl_cli.output import Column
 from certctl_cli.parts import call_server
-from certctl_cli.versions import own_version
 from certctl_core.kernel.errors import CertctlError
+from certctl_core.kernel.release import described, facts
 
 _STATUS = (
     Column(title="Server", key="server"),
@@ -67,7 +67,7 @@ def version() -> None:
     """Show the release of this program and of the server."""
     output = state().output
     found: dict[str, Any] = {
-        "client": {"version": own_version(), "python_version": platform.python_version()},
+        "client": {**facts(), "python_version": platform.python_version()},
         "server": None,
     }
     try:
@@ -79,7 +79,13 @@ def version() -> None:
         return
     for name, release in found.items():
         if release is not None:
-            output.text(f"{name}: {release['version']} (Python {release['python_version']})")
+            build = described(
+                release["version"],
+                commit=release.get("commit"),
+                is_modified=release.get("modified"),
+                build_time=release.get("build_time"),
+            )
+            output.text(f"{name}: {build}, Python {release['python_version']}")
 
 
 @click.group(cls=Group, name="plugins")

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import io
 import json
+import re
 import uuid
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
@@ -18,6 +19,7 @@ from typing import TYPE_CHECKING, Any, cast
 from urllib.parse import parse_qs, urlsplit
 
 import structlog
+from werkzeug.http import http_date
 
 from certctl_core.api import Problem, problem
 from certctl_core.kernel.actors import ANONYMOUS, Actor
@@ -46,6 +48,11 @@ if TYPE_CHECKING:
 _log = structlog.get_logger("certctl.http")
 _UNSAFE = frozenset({"POST", "PUT", "PATCH", "DELETE"})
 _FAILED_BEARER_PER_MINUTE = 30
+_BOOTSTRAPS_PER_MINUTE = 5
+_BOOTSTRAP = "/api/v1/auth/bootstrap"
+# What anybody's page may read when origins are configured at all (08 HTTP-7).
+_FOR_EVERY_ORIGIN = frozenset({"/health", "/ready", "/api/v1/version", "/api/v1/auth/info"})
+_CLIENT_REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
 _MAX_TOKEN = 512
 _BULK = 64 * 1024
 
@@ -113,20 +120,30 @@ class Edge:
         rate = limits.rps if limits.enabled else 0
         ttl = limits.bucket_ttl.total_seconds()
         self._by_address = TokenBuckets(
-            rate=rate, burst=limits.burst, ttl_seconds=ttl, clock=core.clock
+            "address", rate=rate, burst=limits.burst, ttl_seconds=ttl, clock=core.clock
         )
         self._by_actor = TokenBuckets(
+            "actor",
             rate=(limits.per_user_rps or limits.rps) if limits.enabled else 0,
             burst=limits.per_user_burst or limits.burst,
             ttl_seconds=ttl,
             clock=core.clock,
         )
         self._failed = TokenBuckets(
+            "failed_bearer",
             rate=_FAILED_BEARER_PER_MINUTE / 60 if limits.enabled else 0,
             burst=_FAILED_BEARER_PER_MINUTE,
             ttl_seconds=ttl,
             clock=core.clock,
         )
+        self._bootstraps = TokenBuckets(
+            "bootstrap",
+            rate=_BOOTSTRAPS_PER_MINUTE / 60 if limits.enabled else 0,
+            burst=_BOOTSTRAPS_PER_MINUTE,
+            ttl_seconds=ttl,
+            clock=core.clock,
+        )
+        self._samesite = str(settings.sessions.samesite)
 
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         """Serve one request."""
@@ -167,12 +184,15 @@ class Edge:
             duration_ms=round((perf_counter() - started) * 1000, 1),
             remote_addr=context.client_ip,
             actor_id=context.actor.id,
+            **_client_request_id(environ),
         )
         return body
 
     def _before(self, environ: WSGIEnvironment, context: Context, path: str) -> str | None:
         """Run the stages before the route; a status line ends the request there (preflight)."""
         self._by_address.take(context.client_ip)
+        if path == _BOOTSTRAP and environ["REQUEST_METHOD"] == "POST":
+            self._bootstraps.take(context.client_ip)
         self._read_body(environ, context)
         if environ["REQUEST_METHOD"] == "OPTIONS" and "HTTP_ORIGIN" in environ:
             return "204 No Content"
@@ -247,6 +267,7 @@ class Edge:
         self, environ: WSGIEnvironment, context: Context, path: str
     ) -> Callable[[list[tuple[str, str]]], list[tuple[str, str]]]:
         def complete(headers: list[tuple[str, str]]) -> list[tuple[str, str]]:
+            headers += self._csrf_cookie(environ, context)
             present = {name.lower() for name, _ in headers}
             headers += (
                 SECURITY_HEADERS
@@ -255,10 +276,12 @@ class Edge:
             )
             headers.append(("X-Request-ID", context.request_id))
             if "cache-control" not in present:
-                private = path.startswith(("/api/v1/auth/", "/login")) or "set-cookie" in present
+                private = (
+                    path.startswith(("/api/v1/auth/", "/auth/", "/login"))
+                    or "set-cookie" in present
+                )
                 headers.append(("Cache-Control", "no-store" if private else "private, no-cache"))
-            headers += self._csrf_cookie(environ, context)
-            headers += self._cors(environ)
+            headers += self._cors(environ, path)
             return headers
 
         return complete
@@ -267,13 +290,18 @@ class Edge:
         session = context.session
         if session is None or _cookie(environ, CSRF_COOKIE) == session.csrf_token:
             return []
-        attributes = "Path=/; Secure; SameSite=Lax"
+        until = http_date(session.absolute_expires_at)
+        attributes = f"Expires={until}; Path=/; Secure; SameSite={self._samesite}"
         return [("Set-Cookie", f"{CSRF_COOKIE}={session.csrf_token}; {attributes}")]
 
-    def _cors(self, environ: WSGIEnvironment) -> list[tuple[str, str]]:
+    def _cors(self, environ: WSGIEnvironment, path: str) -> list[tuple[str, str]]:
         origin = environ.get("HTTP_ORIGIN", "")
-        if origin not in self._origins:
+        if not origin or not self._origins:
             return []
+        if origin not in self._origins:
+            if path not in _FOR_EVERY_ORIGIN:
+                return [("Vary", "Origin")]
+            return [("Access-Control-Allow-Origin", "*"), ("Vary", "Origin")]
         return [
             ("Access-Control-Allow-Origin", origin),
             ("Access-Control-Allow-Credentials", "true"),
@@ -332,6 +360,12 @@ def problem_answer(found: Problem, start_response: StartResponse) -> bytes:
         ],
     )
     return body
+
+
+def _client_request_id(environ: WSGIEnvironment) -> dict[str, str]:
+    """What the client calls its request, for the log alone (08 HTTP-3)."""
+    given = environ.get("HTTP_X_REQUEST_ID", "")
+    return {"client_request_id": given} if _CLIENT_REQUEST_ID.fullmatch(given) else {}
 
 
 def _cookie(environ: WSGIEnvironment, name: str) -> str:

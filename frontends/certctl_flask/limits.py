@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from certctl_core.kernel.clock import Clock
 from certctl_core.kernel.errors import RateLimited
+from certctl_core.kernel.observability import count_limited
 
 _MAX_KEYS = 100_000
 
@@ -21,13 +22,17 @@ class TokenBuckets:
     """One bucket a key: ``rate`` tokens a second, at most ``burst``.
 
     Args:
+        name: What the limit is called in the metric.
         rate: Tokens a second; 0 or less switches the limiter off.
         burst: Size of a bucket.
         ttl_seconds: An idle bucket is forgotten after this.
         clock: The time.
     """
 
-    def __init__(self, *, rate: float, burst: float, ttl_seconds: float, clock: Clock) -> None:
+    def __init__(
+        self, name: str, *, rate: float, burst: float, ttl_seconds: float, clock: Clock
+    ) -> None:
+        self._name = name
         self._rate = rate
         self._burst = max(burst, 1.0)
         self._ttl = ttl_seconds
@@ -57,6 +62,7 @@ class TokenBuckets:
                 bucket.tokens -= 1
                 return
             wait = (1 - bucket.tokens) / self._rate
+        count_limited(self._name)
         raise RateLimited(retry_after_seconds=max(1, int(wait + 0.999)))
 
     def _sweep(self, now: float) -> None:

@@ -11,6 +11,7 @@ from flask import Flask, Response, request
 from pydantic_core import to_json
 
 from certctl_core.kernel.observability import Reading
+from certctl_core.kernel.release import COMMIT, VERSION
 from certctl_flask.edge import context_of
 
 if TYPE_CHECKING:
@@ -35,7 +36,7 @@ def readings(core: Core) -> list[Reading]:
             name="certctl_build_info",
             documentation="The release that answers.",
             value=1,
-            labels={"version": core.version},
+            labels={"version": VERSION, "commit": COMMIT or "unknown"},
         ),
         Reading(
             name="certctl_certificate_expiring_soon",

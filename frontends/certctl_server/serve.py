@@ -16,7 +16,6 @@ from collections.abc import Iterator, Mapping, MutableMapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
-from importlib.metadata import PackageNotFoundError, version
 from multiprocessing.context import ForkProcess
 from pathlib import Path
 from time import monotonic
@@ -29,6 +28,7 @@ from certctl_core.kernel.config import Settings
 from certctl_core.kernel.config.server import Engine
 from certctl_core.kernel.observability import configure
 from certctl_core.kernel.observability.exposition import clear
+from certctl_core.kernel.release import facts
 from certctl_server.channel import Channel, Is, Message
 from certctl_server.child import ChildContext, fork, metrics_dir
 from certctl_server.exits import Exit, StartFailure, say
@@ -141,7 +141,7 @@ class _Server:
             logging.getLogger(chatty).setLevel(logging.WARNING)
         _log.info(
             "server.starting",
-            version=_version(),
+            **facts(),
             config=settings.fingerprint(),
             role="serve" if self._is_web else "worker",
         )
@@ -340,10 +340,3 @@ def _import_servers(settings: Settings) -> None:
 
 def _nothing() -> None:
     return
-
-
-def _version() -> str:
-    try:
-        return version("certctl")
-    except PackageNotFoundError:
-        return "0"

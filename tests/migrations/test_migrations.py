@@ -29,7 +29,7 @@ def _revision(database: Database) -> str | None:
     return certctl_migrations.revisions(database).current
 
 
-@pytest.mark.spec("08/MIG-1")
+@pytest.mark.spec("08/MIG-1", "08/MIG-5")
 def test_the_history_leads_to_the_tables_of_the_code(database: Database) -> None:
     certctl_migrations.upgrade(database)
 
@@ -58,6 +58,7 @@ def test_a_newer_database_is_left_alone(database: Database) -> None:
     assert _revision(database) == "9999"
 
 
+@pytest.mark.spec("08/MIG-5")
 def test_the_schema_can_be_taken_down_and_built_again(database: Database) -> None:
     certctl_migrations.upgrade(database)
     certctl_migrations.downgrade(database, "base")

@@ -16,7 +16,6 @@ from certctl_core.contracts.host.discover import (
     Source,
     discover,
     make_manager,
-    own_version,
 )
 from certctl_core.contracts.host.guard import CallRecord, Guard, Outcome
 from certctl_core.contracts.host.guarded import GuardedIssuer, GuardedNotifier
@@ -64,7 +63,6 @@ __all__ = [
     "choose_resolver",
     "discover",
     "make_manager",
-    "own_version",
     "plugin_logger",
     "product",
 ]

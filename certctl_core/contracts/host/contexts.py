@@ -12,9 +12,9 @@ import structlog
 
 from certctl_core.contracts.context import Locks, Logger, StateStore, Stored
 from certctl_core.contracts.errors import LockBusy
-from certctl_core.contracts.host.discover import own_version
 from certctl_core.contracts.http import HttpFactory
 from certctl_core.kernel.clock import Clock
+from certctl_core.kernel.release import VERSION
 from certctl_core.kernel.values import dataclass
 
 MAX_STATE_BYTES = 65_536
@@ -23,7 +23,7 @@ _STATE_KEY = re.compile(r"[A-Za-z0-9._-]{1,128}")
 
 def product() -> str:
     """Name and version of this product, as ``User-Agent`` shows them."""
-    return f"certctl/{own_version()}"
+    return f"certctl/{VERSION}"
 
 
 def plugin_logger(kind: str, instance_id: str) -> Logger:

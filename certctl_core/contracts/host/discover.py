@@ -35,6 +35,7 @@ from certctl_core.contracts import (
 )
 from certctl_core.contracts.errors import safe_text
 from certctl_core.contracts.plugin import ENTRY_POINT_GROUP, PROJECT
+from certctl_core.kernel.release import VERSION
 from certctl_core.kernel.secrets import redact_text
 from certctl_core.kernel.values import dataclass
 
@@ -163,7 +164,7 @@ def discover(
         source = Source(
             name=name,
             distribution=OWN_DISTRIBUTION,
-            version=own_version(),
+            version=VERSION,
             is_first_party=True,
         )
         if _is_disabled(source, disabled):
@@ -207,20 +208,10 @@ def import_own(*, disabled: Collection[str] = ()) -> None:
     Those of others are left to the processes that work with them: what they do when they are
     imported is not known. One that fails is set aside by :func:`discover`, which says why.
     """
-    own_version()
     for source, entry_point in _ordered(installed_entry_points()):
         if source.is_first_party and not _is_disabled(source, disabled):
             with suppress(Exception):
                 entry_point.load()
-
-
-@cache
-def own_version() -> str:
-    """The version of this product; ``0`` when it runs uninstalled."""
-    try:
-        return importlib.metadata.version(OWN_DISTRIBUTION)
-    except importlib.metadata.PackageNotFoundError:
-        return "0"
 
 
 def _ordered(

@@ -61,6 +61,7 @@ from certctl_core.kernel.db import Uow, paginate, recipe
 from certctl_core.kernel.errors import PreconditionFailed
 from certctl_core.kernel.ids import Prefix
 from certctl_core.kernel.jobs import OPEN, JobQuery, JobService, LostReason
+from certctl_core.kernel.observability import count_limited
 from certctl_core.kernel.observability.metrics import gauge
 from certctl_core.kernel.operations import Page
 from certctl_core.kernel.secrets import Secret
@@ -466,6 +467,7 @@ class _PerAddress:
             times = self._seen.setdefault(address, deque(maxlen=ENROLLMENTS_PER_MINUTE))
             if len(times) == ENROLLMENTS_PER_MINUTE and times[0] > now - _MINUTE:
                 wait = max(1, round(times[0] + _MINUTE - now))
+                count_limited("enrollment")
                 raise TooManyEnrollments(retry_after_seconds=wait)
             times.append(now)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from certctl_core.kernel.observability.exposition import MetricsExport, Reading
+from certctl_core.kernel.observability.limits import count_limited
 from certctl_core.kernel.observability.logs import (
     LogHandle,
     configure,
@@ -32,6 +33,7 @@ __all__ = [
     "MetricsExport",
     "Reading",
     "configure",
+    "count_limited",
     "counter",
     "gauge",
     "histogram",

@@ -24,6 +24,7 @@ from certctl_core.kernel.clock import Clock
 from certctl_core.kernel.db import ChangeFeed
 from certctl_core.kernel.errors import HTTP_STATUS, CertctlError, NotFound
 from certctl_core.kernel.ids import is_id
+from certctl_core.kernel.observability import count_limited
 from certctl_core.lifecycle.authorities import AuthorityKey, AuthorityService
 from certctl_core.lifecycle.revocation.crl import CRLService
 from certctl_core.lifecycle.revocation.crl_answers import certs_only, crl_body, crl_headers
@@ -226,6 +227,7 @@ class PublicPKI:
         return not self._limit.is_on or self._limit.allow(self._address(environ))
 
     def _try_later(self, start_response: StartResponse, method: str) -> Iterable[bytes]:
+        count_limited("ocsp")
         self._ocsp.count(method, "rate_limited")
         start_response(
             "200 OK",

@@ -16,9 +16,11 @@ from certctl_core.people.identity.events import (
     APIKeyRevoked,
     APIKeyRotated,
     BootstrapConsumed,
+    CSRFRotated,
     FirstStart,
     SessionCreated,
     SessionRevoked,
+    SigningKeyMade,
     SigningKeyRotated,
 )
 from certctl_core.people.identity.keys import KeyService, hash_key
@@ -45,6 +47,7 @@ __all__ = [
     "BootstrapConsumed",
     "BootstrapService",
     "CSRFFailed",
+    "CSRFRotated",
     "ConfiguredKey",
     "CreateAPIKey",
     "ExpiryRequired",
@@ -58,6 +61,7 @@ __all__ = [
     "SessionRevoked",
     "SessionRules",
     "SessionService",
+    "SigningKeyMade",
     "SigningKeyRotated",
     "hash_key",
 ]

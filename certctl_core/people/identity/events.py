@@ -73,6 +73,16 @@ class SessionCreated(Event):
 
 
 @dataclass(frozen=True, kw_only=True)
+class CSRFRotated(Event):
+    """A session got a new CSRF token: its actor signed out elsewhere, or its roles changed."""
+
+    tag = "auth.session_csrf_rotated"
+    category = Category.AUTH
+    resource_type = "session"
+    target_actor_id: str
+
+
+@dataclass(frozen=True, kw_only=True)
 class SessionRevoked(Event):
     """A session was ended."""
 
@@ -84,8 +94,17 @@ class SessionRevoked(Event):
 
 
 @dataclass(frozen=True, kw_only=True)
+class SigningKeyMade(Event):
+    """The first session signing key was made."""
+
+    tag = "auth.session_signing_key_bootstrap"
+    category = Category.AUTH
+    resource_type = "session_signing_key"
+
+
+@dataclass(frozen=True, kw_only=True)
 class SigningKeyRotated(Event):
-    """The session signing key was replaced, or made for the first time."""
+    """The session signing key was replaced."""
 
     tag = "auth.session_signing_key_rotated"
     category = Category.AUTH

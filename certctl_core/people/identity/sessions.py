@@ -25,8 +25,10 @@ from certctl_core.people.identity._tables import session_signing_keys as keys
 from certctl_core.people.identity._tables import sessions as t
 from certctl_core.people.identity.errors import BadCredential, SessionInvalid, SessionNotFound
 from certctl_core.people.identity.events import (
+    CSRFRotated,
     SessionCreated,
     SessionRevoked,
+    SigningKeyMade,
     SigningKeyRotated,
 )
 from certctl_core.people.identity.keys import KeyService
@@ -189,6 +191,28 @@ class SessionService:
         )
         self._changed(uow)
 
+    def rotate_csrf(self, uow: Uow, *, actor_type: str, actor_id: str) -> None:
+        """Give the actor's live sessions new CSRF tokens; emits ``auth.session_csrf_rotated`` each.
+
+        A browser gets its new token with the next answer (05 CSRF-3, CSRF-4).
+        """
+        found = uow.execute(
+            sa.update(t)
+            .where(
+                t.c.actor_id == actor_id,
+                t.c.actor_type == actor_type,
+                t.c.revoked_at.is_(None),
+                t.c.absolute_expires_at > uow.now,
+            )
+            .values(csrf_generation=t.c.csrf_generation + 1)
+            .returning(t.c.id)
+        )
+        rotated = found.scalars().all()
+        for session_id in rotated:
+            uow.emit(CSRFRotated(resource_id=session_id, target_actor_id=actor_id))
+        if rotated:
+            self._changed(uow)
+
     def owner_of(self, uow: Uow, session_id: str) -> str:
         """The actor id of a session.
 
@@ -256,8 +280,10 @@ class SessionService:
             column="secret",
             row_id=key_id,
         )
+        is_first = uow.scalar(sa.select(keys.c.id).limit(1)) is None
         uow.execute(sa.insert(keys).values(id=key_id, secret=sealed, created_at=uow.now))
-        uow.emit(SigningKeyRotated(resource_id=key_id))
+        event = SigningKeyMade if is_first else SigningKeyRotated
+        uow.emit(event(resource_id=key_id))
         self._changed(uow)
         return key_id
 

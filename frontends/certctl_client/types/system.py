@@ -9,6 +9,9 @@ class ServerVersion(TypedDict):
     """Which release answers."""
 
     version: str
+    commit: str | None
+    modified: bool | None
+    build_time: str | None
     python_version: str
 
 

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from flask import Blueprint
+from flask import Blueprint, request
 
+from certctl_flask.edge import context_of
 from certctl_flask.views import (
     ca_keys,
     certificates,
@@ -29,6 +30,8 @@ if TYPE_CHECKING:
 
 __all__ = ["create_ui", "error_page", "wants_page"]
 
+_PUBLIC = frozenset({"/ui/preferences"})  # how the sign-in page looks
+
 
 def create_ui(core: Core) -> Blueprint:
     """The blueprint with every page of the web interface."""
@@ -51,4 +54,11 @@ def create_ui(core: Core) -> Blueprint:
         evidence,
     ):
         module.add(blueprint, pages)
+
+    @blueprint.before_request
+    def require_sign_in() -> None:
+        """Ask who it is before a view looks at what was sent."""
+        if request.path.startswith("/ui") and request.path not in _PUBLIC:
+            context_of(request.environ).require_actor()
+
     return blueprint

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from flask import Blueprint, make_response, redirect, render_template, request
+from flask import Blueprint, jsonify, make_response, redirect, render_template, request
 from werkzeug.wrappers.response import Response
 
 from certctl_core.kernel.errors import Unauthenticated
@@ -63,8 +63,13 @@ def add(blueprint: Blueprint, pages: Pages) -> None:
         if session is not None:
             with pages.core.begin(session.actor) as uow:
                 sessions.revoke(uow, session.id)
+                sessions.rotate_csrf(uow, actor_type=session.actor.type, actor_id=session.actor.id)
         context_of(request.environ).session = None
-        response = redirect("/login?signed_out=1", code=303)
+        response: Response
+        if request.accept_mimetypes.best == "application/json":
+            response = jsonify({"redirect": None})
+        else:
+            response = redirect("/login?signed_out=1", code=303)
         for name in (SESSION_COOKIE, CSRF_COOKIE):
             response.delete_cookie(name, path="/", secure=True)
         return response

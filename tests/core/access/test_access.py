@@ -114,6 +114,7 @@ class TestOperations:
                     path={"certificate_id": certificate_id},
                 )
 
+    @pytest.mark.spec("05/RBAC-27")
     def test_me(self, core: Core) -> None:
         actor = actor_with(core, "r-auditor", actor_id="u-audit")
         admin = actor_with(core, "r-admin", actor_id="u-admin")
@@ -152,7 +153,43 @@ class TestGrants:
         clock.set(end)
         assert not may(core, actor, "certificate.read")
 
-    @pytest.mark.spec("05/RBAC-16")
+    @pytest.mark.spec("05/RBAC-11")
+    @pytest.mark.parametrize(
+        ("given", "held", "result"),
+        [
+            ("", "", ("global", None)),
+            ("", "prof-x", ("profile", "prof-x")),
+            ("prof-x", "", ("profile", "prof-x")),
+            ("prof-x", "prof-x", ("profile", "prof-x")),
+            ("prof-x", "prof-y", None),
+            ("prof-x", "iss-x", None),
+        ],
+    )
+    def test_a_role_gives_what_grant_and_role_have_in_common(
+        self, core: Core, given: str, held: str, result: tuple[str, str | None] | None
+    ) -> None:
+        from certctl_core.people.access._tables import role_permissions
+
+        kinds = {"": ScopeType.GLOBAL, "p": ScopeType.PROFILE, "i": ScopeType.ISSUER}
+        with core.begin() as uow:
+            uow.execute(role_permissions.delete().where(role_permissions.c.role_id == "r-viewer"))
+            uow.execute(
+                role_permissions.insert().values(
+                    role_id="r-viewer",
+                    permission="certificate.read",
+                    scope_type=kinds[held[:1]],
+                    scope_id=held,
+                )
+            )
+        actor = user("u-new")
+        grant(core, actor, "r-viewer", scope_type=kinds[given[:1]], scope_id=given or None)
+
+        effective = core.call("auth.me", actor=actor).effective_permissions
+
+        found = [(item.scope_type, item.scope_id) for item in effective]
+        assert found == ([result] if result else [])
+
+    @pytest.mark.spec("05/RBAC-16", "05/RBAC-28")
     def test_a_change_counts_for_the_next_request(self, core: Core) -> None:
         actor = user("u-new")
         assert not may(core, actor, "certificate.read")
@@ -173,6 +210,7 @@ class TestGrants:
             clock.advance(timedelta(seconds=5))
             assert may(replica, actor, "certificate.read")
 
+    @pytest.mark.spec("05/RBAC-26")
     def test_what_is_refused(self, core: Core, clock: FakeClock) -> None:
         actor = user("u-new")
         past = clock.now() - timedelta(seconds=1)

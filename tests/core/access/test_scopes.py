@@ -34,7 +34,7 @@ def scoped(core: Core, actor_id: str, scope_type: ScopeType, scope_id: str) -> A
     return Actor(type=ActorType.USER, id=actor_id)
 
 
-@pytest.mark.spec("05/RBAC-14")
+@pytest.mark.spec("05/RBAC-14", "01/RBAC-01")
 def test_lists_show_and_count_what_is_in_scope(core: Core, limited: Actor) -> None:
     mine = create(core, "mine.test", certificate_profile_id="prof-a")
     create(core, "theirs.test", certificate_profile_id="prof-b")
@@ -69,7 +69,7 @@ def test_every_other_list_is_empty_or_refused(core: Core, limited: Actor) -> Non
     assert seen == {}
 
 
-@pytest.mark.spec("05/RBAC-13")
+@pytest.mark.spec("05/RBAC-13", "01/RBAC-01")
 def test_acts_need_an_object_in_scope(core: Core, limited: Actor) -> None:
     mine = create(core, "mine.test", certificate_profile_id="prof-a")
     theirs = create(core, "theirs.test", certificate_profile_id="prof-b")
@@ -120,7 +120,7 @@ def test_nothing_is_moved_out_of_scope(core: Core, limited: Actor) -> None:
     assert core.call("certificates.get", path=path).certificate_profile_id == "prof-a"
 
 
-@pytest.mark.spec("05/RBAC-13")
+@pytest.mark.spec("05/RBAC-13", "01/RBAC-01")
 def test_an_issuer_scope_covers_its_certificates(core: Core) -> None:
     actor = scoped(core, "u-ca", ScopeType.ISSUER, "iss-local")
     stranger = scoped(core, "u-other", ScopeType.ISSUER, "iss-other")

@@ -23,7 +23,7 @@ from tests.core.agents.fleet import Fleet
 from tests.machine import PATIENCE_SECONDS
 
 
-@pytest.mark.spec("07/AGT-01", "07/AGT-02", "07/AGT-08")
+@pytest.mark.spec("07/AGT-01", "07/AGT-02", "07/AGT-08", "01/AG-04")
 def test_a_token_brings_an_agent_with_a_key_and_its_role(fleet: Fleet) -> None:
     enrolled = fleet.enroll(os="linux", architecture="x86_64", version="1.2.3")
 
@@ -94,6 +94,7 @@ def test_parallel_uses_of_a_one_use_token_bring_one_agent(fleet: Fleet) -> None:
     assert fleet.call("agents.list").total == 1
 
 
+@pytest.mark.spec("07/AGT-04")
 def test_a_refused_name_gives_the_use_of_the_token_back(fleet: Fleet) -> None:
     fleet.enroll("web-1")
     token = fleet.token()
@@ -129,6 +130,7 @@ def test_the_labels_of_the_token_win(fleet: Fleet) -> None:
     assert fleet.call("agents.list", query={"label": "rack=8"}).total == 0
 
 
+@pytest.mark.spec("07/AGT-04")
 @pytest.mark.parametrize("field", ["name", "hostname"])
 def test_name_and_hostname_are_needed(fleet: Fleet, field: str) -> None:
     body = {"token": Secret("x"), "name": "web-1", "hostname": "h.example.test"}

@@ -127,7 +127,7 @@ def test_an_agent_in_trouble_is_degraded(fleet: Fleet, cause: str) -> None:
     assert _view(fleet, agent).status is AgentStatus.ONLINE
 
 
-@pytest.mark.spec("07/AGT-12")
+@pytest.mark.spec("07/AGT-12", "01/AG-04")
 @pytest.mark.parametrize("who", ["other_agent", "admin"])
 @pytest.mark.parametrize("route", ["heartbeat", "work", "csr", "certificate", "report"])
 def test_only_the_agent_itself_uses_its_routes(fleet: Fleet, route: str, who: str) -> None:
@@ -156,6 +156,7 @@ def test_an_operator_may_not_even_try_an_agent_route(fleet: Fleet) -> None:
         fleet.call("agents.heartbeat", actor=operator, path={"agent_id": agent.id}, body={})
 
 
+@pytest.mark.spec("07/AGT-10")
 def test_an_agent_reads_nothing_but_its_own_routes(fleet: Fleet) -> None:
     agent = fleet.agent()
     assert agent.type is ActorType.AGENT

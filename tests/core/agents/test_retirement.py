@@ -19,7 +19,7 @@ def _retire(fleet: Fleet, agent: Actor, **query: object) -> object:
     return fleet.call("agents.retire", path={"agent_id": agent.id}, query=query)
 
 
-@pytest.mark.spec("07/RET-01", "07/RET-02", "07/RET-03", "07/RET-04")
+@pytest.mark.spec("07/RET-01", "07/RET-02", "07/RET-03", "07/RET-04", "01/AG-03")
 def test_a_cascade_takes_targets_jobs_and_the_key_along(fleet: Fleet) -> None:
     agent, certificate_id, target_id, item = fleet.deployed()
 
@@ -47,6 +47,7 @@ def test_a_cascade_takes_targets_jobs_and_the_key_along(fleet: Fleet) -> None:
         assert fleet.targets.key_holders(uow, certificate_id) == []
 
 
+@pytest.mark.spec("01/AG-03")
 def test_an_agent_without_dependents_is_retired_plainly(fleet: Fleet) -> None:
     agent = fleet.agent()
 
@@ -58,7 +59,7 @@ def test_an_agent_without_dependents_is_retired_plainly(fleet: Fleet) -> None:
     assert len(fleet.events("agent.retired")) == 1
 
 
-@pytest.mark.spec("07/AGT-11")
+@pytest.mark.spec("07/AGT-11", "01/AG-03")
 def test_the_key_of_a_retired_agent_is_gone(fleet: Fleet) -> None:
     key = fleet.enroll().api_key
     agent = fleet.core.keys.authenticate(key)

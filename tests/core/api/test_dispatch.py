@@ -206,7 +206,7 @@ class TestAnswers:
         assert set(keyset) == {"data", "total", "page_size", "next_cursor"}
         assert set(last) == {"data", "total", "page_size"}
 
-    @pytest.mark.spec("01/API-14")
+    @pytest.mark.spec("01/API-14", "08/HTTP-8")
     def test_list_etags_follow_every_change(self, core: Core) -> None:
         def etag(**members: Any) -> str:
             answer = send(core, "certificates.list", **members)
@@ -251,7 +251,7 @@ class TestAnswers:
             shown = [] if now["status"] == "Archived" else [{name: now[name] for name in rows[0]}]
             assert rows == shown, f"change {number} is not seen"
 
-    @pytest.mark.spec("01/API-14")
+    @pytest.mark.spec("01/API-14", "05/HDR-4")
     @ONE_ENGINE
     def test_an_etag_is_no_way_around_a_permission(self, core: Core) -> None:
         etags = {dict(send(core, "certificates.list").headers)["ETag"] for _ in range(4)}

@@ -92,6 +92,7 @@ class TestDocument:
                 assert operation.output is not None
             assert bool(operation.body) <= (operation.method in {"POST", "PUT", "PATCH"})
 
+    @pytest.mark.spec("05/SEC-5")
     def test_no_view_shows_a_secret(self, document: dict[str, Any]) -> None:
         """Members that hold a credential appear only where it is shown once."""
         secret = re.compile(r"(^|_)(key_value|password|passphrase|secret|private_key|token)$")
@@ -123,6 +124,7 @@ def operation(**members: Any) -> Operation:
     return Operation(**(base | members))
 
 
+@pytest.mark.spec("05/PIPE-1")
 @pytest.mark.parametrize(
     "second",
     [
@@ -136,6 +138,7 @@ def test_an_installation_with_a_bad_table_does_not_start(second: Operation) -> N
         OperationTable([operation(), second], permissions=CATALOGUE)
 
 
+@pytest.mark.spec("05/PIPE-1")
 def test_a_permission_belongs_to_gated_operations() -> None:
     for members in (
         {"permission": None},

@@ -61,7 +61,7 @@ def used(database_url: str, tmp_path: Path, keys: str) -> dict[str, list[tuple[o
         return dump(core)
 
 
-@pytest.mark.spec("02/DR-19")
+@pytest.mark.spec("02/DR-19", "08/GUARD-10")
 @pytest.mark.parametrize("name", ["k1", "k2"], ids=["same_name_other_value", "other_name"])
 def test_wrong_keys_refuse_and_name_the_rows(
     database_url: str,
@@ -134,6 +134,7 @@ def test_a_long_list_is_cut() -> None:
     assert text.endswith("iss-19 and 10 more")
 
 
+@pytest.mark.spec("05/SEC-1")
 def test_every_sealed_column_is_known() -> None:
     """Who seals into a new place names it in ``SEALED_COLUMNS`` and here."""
     found = {

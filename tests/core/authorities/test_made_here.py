@@ -124,7 +124,7 @@ def test_a_lost_key_file_stops_the_start_and_says_which(room: Room) -> None:
     assert caught.value.data["path"] == key.key_ref
 
 
-@pytest.mark.spec("02/SIGN-3")
+@pytest.mark.spec("02/SIGN-3", "08/GUARD-13")
 @pytest.mark.parametrize("signer_kind", ["file"])
 def test_a_key_file_that_others_may_read_stops_the_start(room: Room) -> None:
     key = room.authorities.boot()

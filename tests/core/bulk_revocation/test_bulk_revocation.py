@@ -47,6 +47,7 @@ def statuses(core: Core) -> dict[str, int]:
     return found
 
 
+@pytest.mark.spec("01/BULK-02", "01/BULK-03")
 def test_every_match_is_revoked_and_nothing_else(core: Core) -> None:
     fleet = profile(core)
     issue(core, 230, fleet)
@@ -93,6 +94,7 @@ def test_the_same_request_goes_on_where_it_stopped(core: Core) -> None:
     assert "certificate.bulk_revoke_finished" in events
 
 
+@pytest.mark.spec("01/BULK-03")
 def test_another_number_than_expected_revokes_nothing(core: Core) -> None:
     fleet = profile(core)
     issue(core, 2, fleet)
@@ -105,6 +107,7 @@ def test_another_number_than_expected_revokes_nothing(core: Core) -> None:
     assert statuses(core)["Revoked"] == 0
 
 
+@pytest.mark.spec("01/BULK-01", "01/BULK-04")
 def test_what_cannot_be_revoked_is_told_and_stops_nothing(core: Core) -> None:
     good = issue(core, 2)
     waiting = core.call("certificates.create", body={"common_name": "new.example.test"}).id
@@ -118,6 +121,7 @@ def test_what_cannot_be_revoked_is_told_and_stops_nothing(core: Core) -> None:
     }
 
 
+@pytest.mark.spec("01/BULK-01")
 def test_criteria_are_all_needed(core: Core) -> None:
     fleet = profile(core)
     mine = issue(core, 1, fleet)
@@ -133,6 +137,7 @@ def test_criteria_are_all_needed(core: Core) -> None:
     assert bulk(core, issuer_id="iss-local", source="API").total_revoked == 1
 
 
+@pytest.mark.spec("01/BULK-01")
 @pytest.mark.parametrize(
     "body",
     [
@@ -151,6 +156,7 @@ def test_what_is_too_broad_or_wrong_is_refused(core: Core, body: dict[str, Any])
     assert statuses(core)["Revoked"] == 0
 
 
+@pytest.mark.spec("01/BULK-03")
 def test_a_large_one_is_a_job_that_goes_on_after_a_death(
     core: Core, clock: FakeClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:

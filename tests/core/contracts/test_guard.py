@@ -95,7 +95,7 @@ def test_overrun_is_abandoned_and_keeps_its_slot_until_it_ends(clock, calls):
     assert run(guard, lambda: "in") == "in"
 
 
-@pytest.mark.spec("06/ISS-6")
+@pytest.mark.spec("06/ISS-6", "06/ISS-4")
 @pytest.mark.parametrize(
     ("raised", "expected"),
     [

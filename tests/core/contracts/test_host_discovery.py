@@ -197,6 +197,7 @@ def test_broken_plugin_is_listed_with_its_reason_and_harms_nobody(installed, bod
     assert registry.issuers.require("widgets")
 
 
+@pytest.mark.spec("07/PLG-03")
 def test_missing_package_keeps_the_kind_known_but_unusable(installed):
     installed.add("x", {"cloud": "Good.packages = ('nope',); certctl_issuers = hook(Good)"})
     registry = installed.registry()

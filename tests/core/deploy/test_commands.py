@@ -54,7 +54,7 @@ def _runner(
     )
 
 
-@pytest.mark.spec("07/CMD-06")
+@pytest.mark.spec("07/CMD-06", "08/NET-5")
 def test_a_command_sees_a_minimal_world(script: Script, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("CERTCTL_CANARY", "x")
     command = script('pwd; umask; env | sort; cat; ps -o sid= -p $$ | tr -d " "; echo $$')
@@ -76,7 +76,7 @@ def test_standard_input_is_what_is_given(script: Script) -> None:
     assert _runner(command)(command, stdin=b"hello").output == "hello"
 
 
-@pytest.mark.spec("07/DEP-10")
+@pytest.mark.spec("07/DEP-10", "08/NET-5")
 def test_a_time_out_kills_the_command_and_its_children(
     script: Script, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -112,7 +112,7 @@ def test_a_daemon_that_stays_behind_does_not_hold_us_up(script: Script, tmp_path
     assert result.duration < timedelta(seconds=PATIENCE_SECONDS)
 
 
-@pytest.mark.spec("07/JOB-07")
+@pytest.mark.spec("07/JOB-07", "08/NET-5")
 def test_output_is_cut_and_scrubbed(script: Script) -> None:
     command = script(
         "i=0; while [ $i -lt 500 ]; do echo 0123456789; i=$((i+1)); done\n"

@@ -102,6 +102,7 @@ def test_without_endpoint_it_is_skipped_and_not_verified(
     assert verifier.verify(config, "00" * 32).status is VerificationStatus.SKIPPED
 
 
+@pytest.mark.spec("07/VER-08")
 def test_an_expired_certificate_is_still_compared(
     endpoint: TLSEndpoint, verifier: Verifier, authority: Authority
 ) -> None:

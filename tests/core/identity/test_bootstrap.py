@@ -48,7 +48,7 @@ def available(core: Core) -> bool:
     return answer
 
 
-@pytest.mark.spec("05/BOOT-2", "05/BOOT-4", "05/BOOT-5")
+@pytest.mark.spec("05/BOOT-2", "05/BOOT-4", "05/BOOT-5", "05/BOOT-8")
 def test_the_token_is_worth_one_administrator(core: Core) -> None:
     assert available(core)
 

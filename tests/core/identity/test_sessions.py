@@ -124,6 +124,7 @@ class TestTimes:
         assert cause(core, cookie) == "idle_timeout"
         assert cause(core, cookie) == "idle_timeout"
 
+    @pytest.mark.spec("05/SES-24", "05/PRIV-7")
     def test_garbage_is_collected(self, core: Core, clock: FakeClock) -> None:
         login(core)
         with core.begin() as uow:
@@ -204,6 +205,19 @@ class TestRevoke:
 class TestSigningKeys:
     """05 SES-20 … SES-23."""
 
+    @pytest.mark.spec("05/SES-20")
+    def test_the_first_one_is_made_at_the_first_start(self, core: Core) -> None:
+        login(core)
+        with core.begin() as uow:
+            core.sessions.rotate_signing_key(uow)
+
+        made = [
+            row.action
+            for row in core.call("audit.list", query={"sort": "timestamp"}).data
+            if row.action.startswith("auth.session_signing_key")
+        ]
+        assert made == ["auth.session_signing_key_bootstrap", "auth.session_signing_key_rotated"]
+
     @pytest.mark.spec("05/SES-21")
     def test_the_old_one_verifies_until_its_retention_ends(
         self, core: Core, clock: FakeClock
@@ -237,6 +251,7 @@ class TestSigningKeys:
             check(again, cookie)
 
 
+@pytest.mark.spec("05/CSRF-2")
 def test_the_csrf_token_belongs_to_one_session(core: Core) -> None:
     one, two = login(core, "one").session, login(core, "two").session
 

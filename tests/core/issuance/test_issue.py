@@ -62,7 +62,7 @@ def test_the_decision_is_recorded_with_the_order(core: Core) -> None:
         ),
     ],
 )
-@pytest.mark.spec("02/CERT-5")
+@pytest.mark.spec("02/CERT-5", "01/PROF-03", "06/ISS-3")
 def test_a_name_that_was_not_asked_for_is_refused(
     core: Core, names: list[str], members: dict[str, Any], word: str
 ) -> None:
@@ -92,7 +92,7 @@ def test_a_key_outside_the_profile_is_refused(core: Core) -> None:
     assert _all(core) == 1
 
 
-@pytest.mark.spec("02/PROF-2")
+@pytest.mark.spec("02/PROF-2", "01/PROF-07")
 def test_a_disabled_profile_issues_nothing(core: Core) -> None:
     profile = core.call("profiles.create", body={"name": "Off", "enabled": False})
 
@@ -110,6 +110,7 @@ def test_a_profile_that_needs_approval_fails_closed(core: Core) -> None:
     assert _all(core) == 0
 
 
+@pytest.mark.spec("06/ISS-2")
 @pytest.mark.parametrize("text", ["", "x", "-----BEGIN CERTIFICATE REQUEST-----\nAAAA\n"])
 def test_garbage_is_refused_with_a_reason(core: Core, text: str) -> None:
     with pytest.raises(CertctlError) as caught:

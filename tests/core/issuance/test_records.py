@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+from hashlib import sha256
 from typing import Any
 
 import pytest
@@ -42,7 +44,7 @@ def test_the_subject_is_the_common_name_and_it_is_a_name_of_the_certificate(core
     assert issued.certificate.common_name == "web.example.test"
 
 
-@pytest.mark.spec("02/PROF-6", "02/DATA-1")
+@pytest.mark.spec("02/PROF-6", "02/DATA-1", "06/ISS-9")
 @pytest.mark.parametrize(
     ("algorithm", "stored"),
     [
@@ -135,3 +137,20 @@ def test_a_renewal_is_held_to_the_profile_as_the_first_request_is(core: Core) ->
     right = make_csr("web.example.test", key=generate(KeyAlgorithm.RSA_3072))
     core.call("certificates.renew", path=path, body={"csr_pem": right})
     assert len(core.call("certificates.versions", path=path).data) == 2
+
+
+@pytest.mark.spec("01/VER-01", "01/VER-03", "07/MOD-01")
+def test_numbers_are_in_one_form_and_no_key_is_kept(core: Core) -> None:
+    issued = [core.issue(make_csr("web.example.test")) for _ in range(20)]
+
+    for one in issued:
+        path = {"certificate_id": one.certificate.id}
+        (version,) = core.call("certificates.versions", path=path).data
+        leaf = x509.load_pem_x509_certificate(one.certificate_pem.encode())
+        assert re.fullmatch(r"([0-9a-f]{2})+", version.serial_number)
+        assert int(version.serial_number, 16) == leaf.serial_number
+        assert version.fingerprint_sha256 == sha256(leaf.public_bytes(Encoding.DER)).hexdigest()
+        assert "PRIVATE KEY" not in version.model_dump_json()
+    assert len({one.version.serial_number for one in issued}) == len(issued)
+    for table in ("certificate_versions", "issuer_orders"):
+        assert "PRIVATE KEY" not in str(sql(core, f"SELECT * FROM {table}"))  # noqa: S608

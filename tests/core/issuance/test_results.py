@@ -93,6 +93,7 @@ def only(core: Core) -> Any:
     return core.call("certificates.list").data[0]
 
 
+@pytest.mark.spec("06/ISS-7")
 def test_a_good_one_is_stored_without_the_root(core: Core, vendor: Vendor) -> None:
     issued = issue(core, "web.example.test")
 
@@ -114,7 +115,7 @@ def test_key_ids_of_other_forms_are_not_taken_for_ours(core: Core, vendor: Vendo
     assert issue(core, "c.example.test").version.ca_key_id is None
 
 
-@pytest.mark.spec("06/ISS-8")
+@pytest.mark.spec("06/ISS-8", "01/PROF-04")
 @pytest.mark.parametrize(
     ("change", "word"),
     [
@@ -336,6 +337,7 @@ def test_a_new_certificate_is_one_transaction(core: Core) -> None:
     assert seen == {"certificate.created", "certificate.issued"}
 
 
+@pytest.mark.spec("06/ORD-6")
 def test_the_same_request_at_once_is_one_order(core: Core) -> None:
     issued = issue(core, "web.example.test")
     csr = make_csr("web.example.test")

@@ -46,7 +46,7 @@ class TestInstances:
         assert len(widgets.alive) == 1
         assert widgets.asked == ["first-secret"] * 3
 
-    @pytest.mark.spec("06/REG-1", "06/REG-2")
+    @pytest.mark.spec("06/REG-1", "06/REG-2", "01/ISS-03")
     def test_an_edit_replaces_this_instance_only(
         self, room: Room, widgets: type[Widgets], order: Order
     ) -> None:
@@ -100,7 +100,7 @@ class TestInstances:
         room.service.submit("iss-widgets", order())
         assert widgets.asked == ["first-secret", "second-secret"]
 
-    @pytest.mark.spec("06/REG-3")
+    @pytest.mark.spec("06/REG-3", "08/HA-3")
     def test_another_process_follows_within_five_seconds(
         self, room: Room, widgets: type[Widgets], order: Order
     ) -> None:
@@ -130,6 +130,7 @@ class TestInstances:
         with room.units.begin() as uow, pytest.raises(IssuerDisabled):
             room.service.require_usable(uow, "iss-widgets")
 
+    @pytest.mark.spec("01/ISS-03")
     def test_deletion_closes_the_instance(
         self, room: Room, widgets: type[Widgets], order: Order
     ) -> None:
@@ -210,6 +211,7 @@ class TestHealth:
 
 
 class TestTests:
+    @pytest.mark.spec("01/ISS-04")
     def test_a_test_is_recorded_shown_and_audited(self, room: Room) -> None:
         room.create()
         report = room.call("issuers.test", "iss-widgets")
@@ -221,7 +223,7 @@ class TestTests:
         assert view.last_tested_at == room.clock.now()
         assert room.tags() == ["issuer.created", "issuer.tested"]
 
-    @pytest.mark.spec("06/SEC-6")
+    @pytest.mark.spec("06/SEC-6", "01/ISS-04")
     def test_a_failed_test_is_an_answer_without_secrets(self, room: Room) -> None:
         config = {"base_url": "https://ca.example.com", "api_key": "secret-in-error"}
         room.create(config=config | {"product": "unreachable"})
@@ -309,6 +311,7 @@ class TestCA:
 
 
 class TestKinds:
+    @pytest.mark.spec("01/ISS-01")
     def test_the_catalogue_lists_what_cannot_be_used_with_the_reason(self, room: Room) -> None:
         page = room.call("issuer_types.list")
         kinds = {view.kind: view for view in page.data}

@@ -55,7 +55,7 @@ class TestCreate:
         assert room.tags() == ["issuer.created"]
         assert "first-secret" not in repr(room.events)
 
-    @pytest.mark.spec("06/SEC-1", "06/SEC-2", "06/CFG-6")
+    @pytest.mark.spec("06/SEC-1", "06/SEC-2", "06/CFG-6", "01/ISS-02")
     def test_secrets_are_sealed_in_place_and_never_shown(self, room: Room) -> None:
         view = room.create()
         assert view.config["api_key"] == SET
@@ -86,15 +86,17 @@ class TestCreate:
         view = room.create(id=None, name="Our Widgets (test)")
         assert view.id.startswith("iss-our-widgets-test-")
 
-    @pytest.mark.spec("06/PLG-3")
+    @pytest.mark.spec("06/PLG-3", "01/ISS-01")
     def test_an_alias_becomes_the_canonical_kind(self, room: Room) -> None:
         assert room.create(kind="ACMEWidgets").kind == "widgets"
         assert room.call("issuers.list", query={"kind": "acmewidgets"}).total == 1
 
+    @pytest.mark.spec("01/ISS-06")
     def test_a_disabled_issuer_can_be_created(self, room: Room) -> None:
         view = room.create(enabled=False)
         assert (view.enabled, view.state) == (False, IssuerState.DISABLED)
 
+    @pytest.mark.spec("01/ISS-03")
     @pytest.mark.parametrize(
         ("changes", "error", "field"),
         [
@@ -160,6 +162,7 @@ class TestCreate:
 
 
 class TestPatch:
+    @pytest.mark.spec("01/ISS-02")
     @pytest.mark.parametrize("secret", ["absent", "stars", "shown"])
     def test_a_secret_that_is_not_given_is_kept(self, room: Room, secret: str) -> None:
         room.create()
@@ -276,6 +279,7 @@ class TestSwitch:
 
 
 class TestDelete:
+    @pytest.mark.spec("01/ISS-03")
     def test_is_gone_and_audited(self, room: Room) -> None:
         room.create()
         assert room.call("issuers.delete", "iss-widgets") is None
@@ -283,6 +287,7 @@ class TestDelete:
             room.call("issuers.get", "iss-widgets")
         assert room.tags() == ["issuer.created", "issuer.deleted"]
 
+    @pytest.mark.spec("01/ISS-03")
     def test_what_is_in_use_stays_and_says_by_what(self, room: Room) -> None:
         def count(_uow: Uow, issuer_id: str) -> int:
             return 3 if issuer_id == "iss-widgets" else 0
@@ -296,7 +301,7 @@ class TestDelete:
 
 
 class TestSeed:
-    @pytest.mark.spec("06/REG-7")
+    @pytest.mark.spec("06/REG-7", "01/ISS-05")
     def test_the_local_issuer_is_seeded_once_and_only_into_nothing(self, room: Room) -> None:
         with room.units.begin() as uow:
             view = room.service.seed_local(uow)

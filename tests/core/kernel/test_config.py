@@ -165,7 +165,7 @@ class TestStrictness:
     def test_false_in_every_spelling(self, load, text):
         assert load({"MIGRATE_ON_START": text}).database.migrate_on_start is False
 
-    @pytest.mark.spec("08/CFG-3")
+    @pytest.mark.spec("08/CFG-3", "08/GUARD-1")
     @pytest.mark.parametrize(
         ("name", "text"),
         [
@@ -262,7 +262,7 @@ class TestStrictness:
         )
         assert settings.server.public_url == "https://certctl.example.com"
 
-    @pytest.mark.spec("08/CFG-5")
+    @pytest.mark.spec("08/CFG-5", "01/SET-01")
     def test_unknown_name_is_refused_with_the_nearest(self, refused):
         found = refused({"SERVER_PROT": "1", "QQQQ": "x"}, "server_hots = 'a'")
         assert "Did you mean CERTCTL_SERVER_PORT?" in found["SERVER_PROT"]
@@ -294,6 +294,7 @@ class TestStrictness:
         both = {"BLOCK_RFC1918_OUTBOUND": "true", "OUTBOUND_BLOCK_PRIVATE": "true"}
         assert "old name" in refused(both)["BLOCK_RFC1918_OUTBOUND"]
 
+    @pytest.mark.spec("05/KEY-8")
     def test_dropped_settings_say_what_to_do(self, refused):
         assert "CERTCTL_API_KEYS_NAMED" in refused({"AUTH_SECRET": "x"})["AUTH_SECRET"]
 

@@ -110,7 +110,18 @@ RULES = [
 
 
 class TestRules:
-    @pytest.mark.spec("08/CFG-9", "08/GUARD-5", "08/GUARD-6", "08/GUARD-8", "08/GUARD-9")
+    @pytest.mark.spec(
+        "08/CFG-9",
+        "08/GUARD-5",
+        "08/GUARD-6",
+        "08/GUARD-8",
+        "08/GUARD-9",
+        "05/BOOT-1",
+        "05/DEMO-4",
+        "08/GUARD-10",
+        "05/SEC-4",
+        "06/SEC-4",
+    )
     @pytest.mark.parametrize(("name", "environ"), RULES)
     def test_broken_rule_names_the_setting(self, refused, name, environ):
         found = refused(environ)

@@ -96,7 +96,7 @@ class TestSecret:
 
 
 class TestKeyring:
-    @pytest.mark.spec("08/CRYPT-1")
+    @pytest.mark.spec("08/CRYPT-1", "05/SEC-3")
     def test_envelope_opens_only_in_its_place(self):
         keyring = Keyring.from_setting(f"k1:{KEY_A}", salt=SALT)
         sealed = keyring.seal(Purpose.PLUGIN_CONFIG, b"value", **PLACE)
@@ -110,6 +110,7 @@ class TestKeyring:
         with pytest.raises(SealBroken):
             keyring.open(Purpose.CA_KEY, sealed, **PLACE)
 
+    @pytest.mark.spec("05/SEC-3")
     def test_known_vector_made_with_plain_primitives(self):
         from cryptography.hazmat.primitives import hashes
         from cryptography.hazmat.primitives.ciphers.aead import AESGCM
@@ -142,7 +143,7 @@ class TestKeyring:
             keyring.open(Purpose.LOGIN, damage(sealed), **PLACE)
         assert caught.value.data == {}
 
-    @pytest.mark.spec("08/CRYPT-2")
+    @pytest.mark.spec("08/CRYPT-2", "05/SEC-2")
     def test_first_key_seals_and_all_open(self):
         old = Keyring.from_setting(f"k1:{KEY_A}", salt=SALT)
         both = Keyring.from_setting(f"k2:{KEY_B}, k1:{KEY_A}", salt=SALT)
@@ -163,6 +164,7 @@ class TestKeyring:
         with pytest.raises(SealBroken):
             Keyring.from_setting(f"k1:{KEY_A}", salt=bytes(16)).open(Purpose.LOGIN, sealed, **PLACE)
 
+    @pytest.mark.spec("05/SEC-3")
     def test_passphrase_is_stretched_once(self):
         setting = "main:pass:correct horse, battery staple: and more"
         keyring = Keyring.from_setting(setting, salt=SALT)

@@ -87,6 +87,7 @@ class TestSending:
         room.deliver()
         assert len(receiver.received) == 1
 
+    @pytest.mark.spec("08/JOB-4")
     def test_two_workers_share_a_backlog(self, room: Room, receiver: Receiver) -> None:
         room.webhook(receiver)
         for number in range(30):
@@ -236,7 +237,7 @@ class TestFailures:
 
 
 class TestUnavailable:
-    @pytest.mark.spec("06/NTF-3", "01/NTF-1")
+    @pytest.mark.spec("06/NTF-3", "01/NTF-1", "01/NTF-01")
     def test_a_disabled_notifier_never_yields_sent(self, room: Room, receiver: Receiver) -> None:
         hook = room.webhook(receiver)
         room.fail_renewal(room.certificate())

@@ -26,6 +26,7 @@ def change(core: Core, policy_id: str, **body: object) -> RenewalPolicyView:
     return changed
 
 
+@pytest.mark.spec("01/RP-01")
 def test_create_change_and_delete(core: Core) -> None:
     made = policy(core, "Every Week!", renewal_window_days=7)
     path = {"renewal_policy_id": made.id}
@@ -46,6 +47,7 @@ def test_create_change_and_delete(core: Core) -> None:
     )
 
 
+@pytest.mark.spec("01/RP-01", "01/RP-02")
 def test_what_is_refused(core: Core) -> None:
     made, other = policy(core, "One"), policy(core, "Two")
 
@@ -87,6 +89,7 @@ def test_what_is_refused(core: Core) -> None:
 class TestPlanning:
     """What a changed policy means for certificates under it, in the same transaction."""
 
+    @pytest.mark.spec("01/RP-03", "06/RNW-1")
     def test_a_change_plans_by_the_new_policy(self, core: Core, clock: FakeClock) -> None:
         own = policy(core, "Own", renewal_window_days=10, renew_at_percent=50)
         under, beside = (
@@ -149,6 +152,7 @@ class TestPlanning:
 DAYS = st.integers(1, 800)
 
 
+@pytest.mark.spec("06/RNW-2")
 @given(lifetime=DAYS, window=st.integers(1, 365), percent=st.integers(1, 99), seed=st.text())
 def test_the_moment_is_inside_the_window_and_always_the_same(
     lifetime: int, window: int, percent: int, seed: str

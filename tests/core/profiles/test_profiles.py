@@ -31,6 +31,7 @@ def change(core: Core, profile_id: str, **body: object) -> ProfileView:
     return changed
 
 
+@pytest.mark.spec("01/PROF-01")
 def test_create_change_and_delete(core: Core) -> None:
     made = profile(core, requires_approval=True, reuse_key=True, spiffe_uri_pattern="spiffe://a/*")
     path = {"profile_id": made.id}
@@ -57,6 +58,7 @@ def test_create_change_and_delete(core: Core) -> None:
     assert {"profile.created", "profile.updated", "profile.deleted"} <= actions
 
 
+@pytest.mark.spec("01/PROF-01", "01/PROF-02")
 @pytest.mark.parametrize(
     "body",
     [
@@ -135,7 +137,7 @@ class TestEnforced:
             core.issue(csr, certificate_profile_id=profile_id)
         return caught.value.detail
 
-    @pytest.mark.spec("02/PROF-2")
+    @pytest.mark.spec("02/PROF-2", "01/PROF-07")
     def test_from_the_next_request_on(self, core: Core) -> None:
         made = profile(core)
         issue(core, "a.example.test", certificate_profile_id=made.id)
@@ -146,7 +148,7 @@ class TestEnforced:
 
         issue(core, "b.example.test", certificate_profile_id=made.id)
 
-    @pytest.mark.spec("02/PROF-3")
+    @pytest.mark.spec("02/PROF-3", "01/PROF-03")
     @ONE_ENGINE
     def test_key_algorithms(self, core: Core) -> None:
         made = profile(
@@ -165,7 +167,7 @@ class TestEnforced:
         for algorithm in (KeyAlgorithm.ECDSA_P384, KeyAlgorithm.ECDSA_P521):
             core.issue(csr(algorithm), certificate_profile_id=made.id)
 
-    @pytest.mark.spec("02/PROF-4")
+    @pytest.mark.spec("02/PROF-4", "01/PROF-03")
     @ONE_ENGINE
     def test_extended_key_usages(self, core: Core) -> None:
         made = profile(core, allowed_ekus=["serverAuth", "clientAuth"])
@@ -198,7 +200,7 @@ class TestEnforced:
         )
         assert "codeSigning" in text
 
-    @pytest.mark.spec("02/PROF-5")
+    @pytest.mark.spec("02/PROF-5", "01/PROF-03")
     @ONE_ENGINE
     def test_patterns_match_whole_names(self, core: Core) -> None:
         made = profile(core, required_san_patterns=[r"[a-z]+\.example\.test", r"10\..*"])
@@ -208,7 +210,7 @@ class TestEnforced:
             text = self.refusal(core, make_csr(name), made.id)
             assert name in text
 
-    @pytest.mark.spec("02/PROF-5")
+    @pytest.mark.spec("02/PROF-5", "01/PROF-03")
     @ONE_ENGINE
     def test_spiffe(self, core: Core) -> None:
         made = profile(core, spiffe_uri_pattern="spiffe://example.test/ns/*/sa/*")
@@ -239,6 +241,7 @@ class TestEnforced:
         assert field.field == "spiffe_uri_pattern"
         assert "matches no SPIFFE ID" in field.message
 
+    @pytest.mark.spec("01/PROF-04", "06/ISS-1")
     @ONE_ENGINE
     def test_lifetimes(self, core: Core, clock: FakeClock) -> None:
         def days(**body: object) -> timedelta:

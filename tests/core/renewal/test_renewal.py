@@ -72,6 +72,7 @@ class TestByHand:
         assert len(renew(core, view.id)) == 1
         assert open_jobs(core, view.id) == [("Renewal", "ag-one", JobStatus.AWAITING_CSR)]
 
+    @pytest.mark.spec("01/JOB-06")
     def test_the_first_one_is_an_issuance(self, core: Core) -> None:
         view = create(core, "new.example.test")
         held_by(core, "ag-one")
@@ -80,6 +81,7 @@ class TestByHand:
 
         assert open_jobs(core, view.id)[0][0] == "Issuance"
 
+    @pytest.mark.spec("01/CERT-10")
     def test_force_starts_over(self, core: Core) -> None:
         view = active(core, "web.example.test")
         held_by(core, "ag-one")
@@ -139,7 +141,7 @@ class TestByTheCalendar:
         moments = [get(core, view.id).next_renewal_at for view in views]
         clock.set(max(moment for moment in moments if moment is not None))
 
-    @pytest.mark.spec("01/REN-01")
+    @pytest.mark.spec("01/REN-01", "01/RP-03")
     def test_nothing_before_its_time_then_once(self, core: Core, clock: FakeClock) -> None:
         view = active(core, "web.example.test")
         held_by(core, "ag-one")

@@ -28,6 +28,7 @@ def test_an_empty_installation(core: Core, clock: FakeClock) -> None:
     assert set(timeline(core, "expirations", 7).values()) == {0}
 
 
+@pytest.mark.spec("01/STAT-01")
 def test_the_summary_counts_as_the_lists_do(core: Core, clock: FakeClock) -> None:
     for status in Status:
         for number in range(2):
@@ -48,6 +49,7 @@ def test_the_summary_counts_as_the_lists_do(core: Core, clock: FakeClock) -> Non
     }
 
 
+@pytest.mark.spec("01/STAT-02")
 def test_the_timelines_have_no_gaps_and_know_utc_days(core: Core, clock: FakeClock) -> None:
     clock.set(datetime(2026, 1, 15, 23, 59, 59, tzinfo=UTC))
     first = active(core, "a.example.test", days=3)

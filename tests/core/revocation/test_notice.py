@@ -58,6 +58,7 @@ def waiting(core: Core) -> int:
     return found
 
 
+@pytest.mark.spec("06/REV-1")
 def test_it_is_told_once(core: Core, vendor: Vendor, clock: FakeClock) -> None:
     made = make(core)
     revoke(core, made.certificate_id, reason="keyCompromise")
@@ -77,7 +78,7 @@ def test_it_is_told_once(core: Core, vendor: Vendor, clock: FakeClock) -> None:
     assert notices(core) == [("Completed", 1)]
 
 
-@pytest.mark.spec("02/REV-3")
+@pytest.mark.spec("02/REV-3", "06/REV-2")
 @pytest.mark.parametrize("answer", [Unavailable(), RevokePending(vendor_ref="v-1")])
 def test_until_it_has_taken_it(
     core: Core, vendor: Vendor, clock: FakeClock, answer: object

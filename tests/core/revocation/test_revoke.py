@@ -47,7 +47,7 @@ def count(core: Core) -> int:
         return int(uow.scalar(sa.select(sa.func.count()).select_from(rows)))
 
 
-@pytest.mark.spec("02/REV-2")
+@pytest.mark.spec("02/REV-2", "01/CERT-12", "06/REV-1")
 def test_certificate_row_audit_and_answer_agree(core: Core, web: Web, clock: FakeClock) -> None:
     made = make(core)
 
@@ -116,6 +116,7 @@ def test_a_second_revocation_is_refused_and_changes_nothing(core: Core, clock: F
     assert count(core) == 1
 
 
+@pytest.mark.spec("01/CERT-12")
 def test_what_cannot_be_revoked(core: Core) -> None:
     pending = core.call("certificates.create", body={"common_name": "later.example.test"})
     archived = make(core)

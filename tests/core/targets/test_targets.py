@@ -100,7 +100,7 @@ def test_a_target_is_stored_under_its_canonical_kind(fleet: Fleet) -> None:
         pytest.param({"config": {**NGINX, "x": 1}}, ConfigInvalid, "config.x", id="unknown_key"),
     ],
 )
-@pytest.mark.spec("01/TGT-02")
+@pytest.mark.spec("01/TGT-02", "07/CMD-03")
 def test_a_body_that_does_not_do_is_refused(
     fleet: Fleet, members: dict[str, Any], error: type[CertctlError], field: str | None
 ) -> None:

@@ -120,7 +120,7 @@ def _current(live: Live, certificate_id: str) -> Any:
     return page.data[0]
 
 
-@pytest.mark.spec("07/KEY-01", "07/AGT-30", "01/AGP-05")
+@pytest.mark.spec("07/KEY-01", "07/AGT-30", "01/AGP-05", "07/AGT-34")
 def test_a_certificate_is_made_deployed_renewed_and_the_agent_retired(
     live: Live, nginx: Nginx, tmp_path: Path
 ) -> None:

@@ -30,13 +30,14 @@ def test_a_fleet_that_starts_together_spreads() -> None:
     assert max(buckets.values()) <= 200 * 0.15
 
 
+@pytest.mark.spec("01/AGP-01")
 def test_a_success_waits_one_interval_and_a_tenth() -> None:
     pace = _pace()
 
     assert all(27 <= pace.succeeded() <= 33 for _ in range(100))
 
 
-@pytest.mark.spec("07/AGT-32")
+@pytest.mark.spec("07/AGT-32", "01/AGP-01")
 def test_failures_wait_longer_and_a_success_forgets_them() -> None:
     pace = _pace()
     delays = [pace.failed(_DOWN) for _ in range(20)]

@@ -16,7 +16,7 @@ from certctl_cli.parts import GROUP, PartMissing, load_part
 from certctl_core.kernel.ids import Prefix
 from tests.frontends.cli.conftest import Run
 from tests.frontends.client.live import Live
-from tests.machine import PATIENCE_SECONDS, eventually
+from tests.machine import PATIENCE_SECONDS, eventually, free_port
 
 _SCRIPT = "import sys; from certctl_cli.main import main; sys.exit(main())"
 
@@ -37,7 +37,10 @@ def _program(
 
 def test_a_library_that_the_server_lacks_is_named(tmp_path: Path) -> None:
     halted = f"import sys; sys.modules['flask'] = None; {_SCRIPT}"
-    done = _program("serve", "--data-dir", str(tmp_path / "data"), script=halted)
+    listen = f"127.0.0.1:{free_port()}"
+    done = _program(
+        "serve", "--data-dir", str(tmp_path / "data"), "--listen", listen, script=halted
+    )
 
     assert done.returncode == 1
     assert "needs the package flask" in done.stderr

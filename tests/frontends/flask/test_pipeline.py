@@ -75,8 +75,8 @@ class TestHeaders:
         assert "Cache-Control" in headers
 
     def test_only_known_origins_may_read_answers(self, client: Client) -> None:
-        known = client.get("/health", base_url=BASE, headers={"Origin": ORIGINS})
-        foreign = client.get("/health", base_url=BASE, headers={"Origin": "https://x.example"})
+        known = client.get("/login", base_url=BASE, headers={"Origin": ORIGINS})
+        foreign = client.get("/login", base_url=BASE, headers={"Origin": "https://x.example"})
 
         assert known.headers["Access-Control-Allow-Origin"] == ORIGINS
         assert "Access-Control-Allow-Origin" not in foreign.headers

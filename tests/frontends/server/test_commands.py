@@ -43,6 +43,7 @@ def test_importing_them_loads_nothing_heavy() -> None:
 
 
 class TestConfig:
+    @pytest.mark.spec("08/CFG-7")
     def test_check_names_every_problem(self, tmp_path: Path, capsys: Said) -> None:
         environ = _environ(tmp_path, SERVER_PORT="many", LOG_LEVEL="loud")
 
@@ -60,6 +61,7 @@ class TestConfig:
         assert commands.config_check({}, config_file=missing, environ={}) == 2
         assert str(missing) in capsys.readouterr().err
 
+    @pytest.mark.spec("08/CFG-7", "01/SET-01")
     def test_dump_masks_secrets_and_takes_them_out_of_the_environment(
         self, tmp_path: Path, capsys: Said
     ) -> None:
@@ -75,6 +77,7 @@ class TestConfig:
         assert "CERTCTL_AGENT_BOOTSTRAP_TOKEN" not in environ
         assert "CERTCTL_SERVER_PORT" in environ
 
+    @pytest.mark.spec("08/CFG-7")
     def test_explain(self, tmp_path: Path, capsys: Said) -> None:
         environ = _environ(tmp_path)
         overrides = {"LISTEN": "127.0.0.1:9443"}
@@ -90,6 +93,7 @@ class TestConfig:
         assert "command line" in said
         assert commands.config_explain({}, config_file=None, environ=environ, name="nonsense") == 2
 
+    @pytest.mark.spec("08/CFG-7")
     def test_schema_is_json(self, capsys: Said) -> None:
         assert commands.config_schema({}, config_file=None, environ={}) == 0
         assert json.loads(capsys.readouterr().out)["settings"]
@@ -169,6 +173,7 @@ class TestRunningInstallation:
         assert commands.healthcheck({}, config_file=None, environ=environ) == 1
         assert "does not answer" in capsys.readouterr().err
 
+    @pytest.mark.spec("08/HLTH-2")
     def test_health_needs_a_trusted_certificate(self, capsys: Said) -> None:
         url = f"https://127.0.0.1:{free_port()}"
 

@@ -60,6 +60,7 @@ def _encrypted(pair: TLSPair) -> None:
     )
 
 
+@pytest.mark.spec("08/GUARD-13")
 @pytest.mark.parametrize(
     ("spoil", "said"),
     [

@@ -85,6 +85,7 @@ class TestFirstStart:
         assert verified.returncode == 0, verified.stderr
         assert server.serial().lstrip("0") == _version(server)["serial_number"].lstrip("0")
 
+    @pytest.mark.spec("08/BOOT-0")
     def test_loops_run(self, server: Running) -> None:
         def has_run() -> bool:
             status, body = server.get("/api/v1/admin/loops", key=server.key)
@@ -139,6 +140,7 @@ class TestMetrics:
 
 
 class TestSlowClients:
+    @pytest.mark.spec("08/TLS-9")
     def test_unfinished_bodies_hold_up_nobody(self, server: Running) -> None:
         head = (
             b"POST /api/v1/certificates HTTP/1.1\r\nHost: localhost\r\n"
@@ -192,7 +194,7 @@ class TestSupervision:
             assert kept.getresponse().status == 200
         assert server.is_ready()
 
-    @pytest.mark.spec("08/DB-5")
+    @pytest.mark.spec("08/DB-5", "08/GUARD-12")
     def test_a_second_server_on_the_file_is_refused(self, server: Running) -> None:
         done = run_to_end(server.directory, free_port())
 
@@ -246,7 +248,7 @@ class TestStop:
             assert running.wait() == 130
 
 
-@pytest.mark.spec("08/BOOT-4")
+@pytest.mark.spec("08/BOOT-4", "08/BOOT-0")
 def test_a_worker_alone_runs_and_stops(tmp_path: Path) -> None:
     with started(tmp_path / "data", command="worker") as running:
         eventually(lambda: len(running.children()) == 1, what="one child")

@@ -17,12 +17,13 @@ import trustme
 from certctl_notifiers.webhook import Webhook, WebhookConfig, sign, signing_key
 
 from certctl_core.contracts.errors import RequestRejected, TrustError, UpstreamGone
-from certctl_core.contracts.host import PluginHttp, own_version
+from certctl_core.contracts.host import PluginHttp
 from certctl_core.contracts.http import Headers, HttpResponse
 from certctl_core.contracts.options import ConfigInvalid, Secret, validate_config
 from certctl_core.kernel.clock import SystemClock
 from certctl_core.kernel.config.values import read_destination
 from certctl_core.kernel.net import EgressPolicy
+from certctl_core.kernel.release import VERSION
 from certctl_core.testing.fakes import FakeClock
 from certctl_core.testing.notifier import HOSTILE, MESSAGE, NotifierContract
 from certctl_core.testing.plugin_fakes import FakeHTTP, fake_context
@@ -221,7 +222,7 @@ def test_template_is_validated_when_it_is_saved(webhook, template):
 def test_user_agent_and_own_headers(webhook, sent):
     webhook(headers={"X-Tenant": "seven"}).send(MESSAGE)
     headers = sent.requests[0].headers
-    assert headers["user-agent"] == f"certctl-notifier/{own_version()}"
+    assert headers["user-agent"] == f"certctl-notifier/{VERSION}"
     assert headers["x-tenant"] == "seven"
     assert sent.requests[0].url == URL
 

@@ -133,7 +133,7 @@ def test_nothing_is_sealed_on_a_broken_log(audit, units, write, attacker):
         audit.seal(units)
 
 
-@pytest.mark.spec("05/AUD-22", "01/TST-02")
+@pytest.mark.spec("05/AUD-22", "01/TST-02", "08/RET-3")
 def test_fifty_parallel_writers_make_one_clean_log(audit, units):
     stop = threading.Event()
 
