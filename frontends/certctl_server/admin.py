@@ -64,16 +64,14 @@ class Admin:
     # -- starting -----------------------------------------------------------------------------
 
     def check(self) -> int:
-        """Everything that a start needs, without writing (BOOT-1)."""
+        """Everything that a start needs but the ports, without writing (BOOT-1)."""
         return self._run(self._check)
 
     def _check(self) -> int:
         from certctl_server.boot import check
-        from certctl_server.sockets import bind
         from certctl_server.tls import TLSPair
 
         settings = self._settings()
-        bind(settings).close()
         self._lines(check(settings, clock=self._clock, pair=TLSPair.of(settings)))
         return Exit.OK
 

@@ -67,7 +67,7 @@ class FreshDirectory:
     """Remembers what a data directory held, so that a failed first start can be undone.
 
     Only a start that finds no SQLite database may be undone: everything that appears then is
-    its own.
+    its own. Of another only directories go that it made and that are empty.
     """
 
     def __init__(
@@ -91,9 +91,16 @@ class FreshDirectory:
         return cls(settings.data_dir, undoable=True, elsewhere=files)
 
     def undo(self) -> None:
-        """Remove what has appeared since, if this was a first start."""
-        if not self._undoable:
-            return
+        """Remove what has appeared since, as far as it is this start's."""
+        if self._undoable:
+            self._empty()
+        for directory in self._missing:
+            try:
+                directory.rmdir()
+            except OSError:
+                return
+
+    def _empty(self) -> None:
         for path in self._elsewhere:
             path.unlink(missing_ok=True)
         for name in _names(self._directory) - self._before:
@@ -102,11 +109,6 @@ class FreshDirectory:
                 shutil.rmtree(path, ignore_errors=True)
             else:
                 path.unlink(missing_ok=True)
-        for directory in self._missing:
-            try:
-                directory.rmdir()
-            except OSError:
-                return
 
 
 def _names(directory: Path) -> frozenset[str]:
