@@ -435,9 +435,16 @@ class Admin:
         if self._is_json:
             self._document(fields)
             return
-        width = max(map(len, fields))
-        shown = {name: value for name, value in fields.items() if value not in {None, ""}}
-        self._lines([f"{name:{width}}  {_text(value)}" for name, value in shown.items()])
+        shown = [(_title(name), value) for name, value in fields.items() if value not in {None, ""}]
+        width = max(len(title) for title, _ in shown)
+        self._lines([f"{title:{width}} {_text(value)}" for title, value in shown])
+
+
+def _title(name: str) -> str:
+    """``tree_size`` → ``Tree size:``, as the commands that ask a server write it."""
+    words = name.removeprefix("is_").split("_")
+    first = words[0].upper() if words[0] in {"api", "toml", "ok"} else words[0].capitalize()
+    return " ".join([first, *words[1:]]) + ":"
 
 
 @contextmanager

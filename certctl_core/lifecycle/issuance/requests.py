@@ -29,7 +29,7 @@ def parse(csr_pem: str) -> CSRInfo:
     try:
         return parse_csr(csr_pem)
     except PKIError as error:
-        raise CSRRejected(summary=str(error), reasons=[str(error)]) from error
+        raise CSRRejected(summary=str(error).removesuffix("."), reasons=[str(error)]) from error
 
 
 def with_csr_names(body: CreateCertificate, csr: CSRInfo) -> CreateCertificate:

@@ -116,6 +116,7 @@ def test_garbage_is_refused_with_a_reason(core: Core, text: str) -> None:
         core.issue(text or "nothing", common_name="web.example.test")
 
     assert caught.value.code == "csr_rejected"
+    assert ".." not in caught.value.detail
     assert _all(core) == 0
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
 from datetime import timedelta
@@ -169,6 +170,10 @@ class TestRunningInstallation:
             == 0
         )
         assert json.loads(capsys.readouterr().out)["ok"] is True
+        assert commands.audit_verify({}, config_file=None, environ=environ) == 0
+        said = capsys.readouterr().out
+        assert re.search(r"^OK: +yes$", said, re.MULTILINE)
+        assert re.search(r"^Tree size: +\d+$", said, re.MULTILINE)
         assert commands.healthcheck({}, config_file=None, environ=environ) == 1
         assert "does not answer" in capsys.readouterr().err
 
