@@ -18,9 +18,10 @@ from certctl_cli.columns import (
     SAMPLE,
 )
 from certctl_cli.lazy import Group
-from certctl_cli.lists import list_options, show, show_list
+from certctl_cli.lists import confirm, list_options, show, show_list, yes_option
 from certctl_cli.options import state
 from certctl_cli.output import Column
+from certctl_cli.values import configuration, configuration_options
 
 if TYPE_CHECKING:
     from certctl_client.types import ProfilePreview
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
 
 @click.group(cls=Group, name="issuers")
 def issuers() -> None:
-    """List, show and test issuers."""
+    """List, show, set up and test issuers."""
 
 
 @issuers.command("list")
@@ -48,6 +49,48 @@ def show_issuer(issuer_id: str) -> None:
     show(state().client().issuers.get(issuer_id), ISSUER)
 
 
+@issuers.command("create")
+@click.argument("name")
+@click.option("--kind", required=True, metavar="KIND", help="An installed kind.")
+@click.option("--id", "issuer_id", metavar="ID", help="The id it gets; made when left out.")
+@configuration_options
+@click.option("--disabled", is_flag=True, help="It takes no orders yet.")
+def create_issuer(
+    name: str,
+    kind: str,
+    issuer_id: str | None,
+    config_file: Any,
+    settings: tuple[str, ...],
+    *,
+    disabled: bool,
+) -> None:
+    """Set up an issuer: a CA that is to be asked from now on.
+
+    'certctl plugins list' shows the kinds, the plugin's page what each wants to know.
+    """
+    config = configuration(config_file, settings)
+    issuer = (
+        state()
+        .client()
+        .issuers.create(name, kind=kind, config=config, enabled=not disabled, issuer_id=issuer_id)
+    )
+    show(issuer, ISSUER)
+
+
+@issuers.command("delete")
+@click.argument("issuer_id", metavar="ID")
+@yes_option
+def delete_issuer(issuer_id: str, *, is_sure: bool) -> None:
+    """Delete an issuer that no certificate needs."""
+    confirm(f"Delete the issuer {issuer_id}?", is_sure=is_sure)
+    state().client().issuers.delete(issuer_id)
+    output = state().output
+    if output.is_json:
+        output.document({"status": "deleted", "issuer_id": issuer_id})
+    else:
+        output.text(f"The issuer {issuer_id} is deleted.")
+
+
 @issuers.command("test")
 @click.argument("issuer_id", metavar="ID")
 @click.pass_context
@@ -62,7 +105,7 @@ def test_issuer(ctx: click.Context, issuer_id: str) -> None:
             Column(title="Check", key="name"),
             Column(title="Passed", key="ok"),
             Column(title="Found", key="detail"),
-            Column(title="Hint", key="hint"),
+            Column(title="Hint", value=lambda row: "" if row["ok"] else row["hint"]),
         )
         output.table(report["checks"], columns, empty="Nothing was checked.")
     ctx.exit(0 if report["ok"] else 1)

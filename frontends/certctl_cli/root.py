@@ -31,7 +31,7 @@ COMMANDS: dict[str, Entry] = {
     ),
     "issuers": Entry(
         place="certctl_cli.catalogue:issuers",
-        help="List, show and test issuers.",
+        help="List, show, set up and test issuers.",
         section=_ISSUING,
     ),
     "profiles": Entry(

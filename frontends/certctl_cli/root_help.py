@@ -32,7 +32,7 @@ Options:
 Certificates:
   issue         Make a key and get a certificate for it.
   certificates  List, show, renew, revoke and download certificates.
-  issuers       List, show and test issuers.
+  issuers       List, show, set up and test issuers.
   profiles      List, show and try certificate profiles.
   policies      List and show renewal policies.
   blocked-keys  List, block and unblock public keys, or lists of weak ones.

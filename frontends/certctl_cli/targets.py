@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from typing import Any
 
 import click
@@ -12,7 +11,7 @@ from certctl_cli.lazy import Group
 from certctl_cli.lists import confirm, list_options, pages_of, show, show_list, yes_option
 from certctl_cli.lookup import certificate_id
 from certctl_cli.options import state
-from certctl_cli.values import pairs
+from certctl_cli.values import configuration, configuration_options
 from certctl_cli.waiting import wait_for_jobs, wait_options
 
 
@@ -56,20 +55,7 @@ def show_target(target_id: str) -> None:
 @click.argument("name")
 @click.option("--kind", required=True, metavar="KIND", help="An installed kind, as nginx.")
 @click.option("--agent", "agent_id", required=True, metavar="ID", help="The agent that drives it.")
-@click.option(
-    "--config",
-    "config_file",
-    type=click.File("r"),
-    metavar="FILE",
-    help="Its configuration in JSON (- is stdin).",
-)
-@click.option(
-    "--set",
-    "settings",
-    multiple=True,
-    metavar="NAME=VALUE",
-    help="One member of it; VALUE is JSON, or else a text. Repeatable.",
-)
+@configuration_options
 @click.option("--disabled", is_flag=True, help="It gets no deployments yet.")
 def create(
     name: str,
@@ -88,7 +74,7 @@ def create(
             name,
             kind=kind,
             agent_id=agent_id,
-            config=_config(config_file, settings),
+            config=configuration(config_file, settings),
             enabled=not disabled,
         )
     )
@@ -149,22 +135,3 @@ def test_target(target_id: str, *, is_waiting: bool, wait_timeout: float) -> Non
         output.document(answer)
     else:
         output.text(f"The test goes on in {answer['job_id']}.")
-
-
-def _config(file: Any, settings: tuple[str, ...]) -> dict[str, Any]:
-    config: Any = {}
-    if file is not None:
-        try:
-            config = json.loads(file.read())
-        except ValueError as error:
-            message = f"--config is not JSON: {error}."
-            raise click.UsageError(message) from error
-        if not isinstance(config, dict):
-            message = "--config must hold a JSON object."
-            raise click.UsageError(message)
-    for name, text in pairs(settings, "--set").items():
-        try:
-            config[name] = json.loads(text)
-        except ValueError:
-            config[name] = text
-    return dict(config)

@@ -239,6 +239,38 @@ class Issuers(Collection["Issuer"]):
     NAME = "issuers"
     PARAMETER = "issuer_id"
 
+    def create(
+        self,
+        name: str,
+        *,
+        kind: str,
+        config: Mapping[str, object],
+        enabled: bool = True,
+        issuer_id: str | None = None,
+    ) -> Issuer:
+        """Set up an issuer.
+
+        Args:
+            name: Unique.
+            kind: An installed kind.
+            config: By the kind's schema.
+            enabled: Whether it takes orders.
+            issuer_id: The id it gets; made when None.
+        """
+        body: dict[str, object] = {
+            "name": name,
+            "kind": kind,
+            "config": dict(config),
+            "enabled": enabled,
+        }
+        if issuer_id is not None:
+            body["id"] = issuer_id
+        return cast("Issuer", self._create(body))
+
+    def delete(self, issuer_id: str) -> None:
+        """Delete an issuer that no certificate needs."""
+        self._one("delete", issuer_id)
+
     def ca_keys(self, issuer_id: str) -> list[CAKey]:
         """The CA keys that the server holds for this issuer."""
         return cast("list[CAKey]", self._one("ca_keys", issuer_id)["data"])

@@ -149,6 +149,22 @@ class TestProfilePreview:
         assert (refused.code, "There is no issuer iss-none" in refused.err) == (1, True)
 
 
+def test_an_issuer_is_set_up_and_deleted(certctl: Run) -> None:
+    made = certctl(
+        "issuers", "create", "Branch CA", "--kind", "local", "--id", "iss-branch",
+        "--set", "ca_common_name=Branch CA", "--set", "validity_days=30", "--disabled", "--json",
+    )  # fmt: skip
+    assert made.code == 0, made.err
+    assert (made.json["id"], made.json["enabled"]) == ("iss-branch", False)
+    assert made.json["config"]["validity_days"] == 30
+    refused = certctl("issuers", "create", "x", "--kind", "local", "--set", "colour=red")
+    assert refused.code == 1
+    assert "config.colour" in refused.err
+
+    assert "is deleted" in certctl("issuers", "delete", "iss-branch", "--yes").out
+    assert certctl("issuers", "show", "iss-branch").code == 3
+
+
 def test_issuers_are_tested(certctl: Run) -> None:
     result = certctl("issuers", "test", "iss-local")
 
