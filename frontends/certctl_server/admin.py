@@ -23,7 +23,7 @@ from certctl_core.kernel.clock import SystemClock
 from certctl_core.kernel.errors import CertctlError
 from certctl_core.kernel.observability import configure
 from certctl_server.exits import Exit, StartFailure, say
-from certctl_server.first_start import CA_FILE, base_url
+from certctl_server.first_start import CA_FILE, served_url
 from certctl_server.loading import Source
 from certctl_server.sqlite_lock import SQLiteLock
 
@@ -355,7 +355,7 @@ class Admin:
     def _healthcheck(self, url: str | None, ca: Path | None, timeout: timedelta) -> int:
         if url is None or ca is None:
             settings = self._settings()
-            url = url or base_url(settings)
+            url = url or served_url(settings)
             own = settings.data_dir / CA_FILE
             ca = ca or (own if own.exists() else None)
         try:

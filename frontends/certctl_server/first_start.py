@@ -45,7 +45,7 @@ def write_client_file(
         The file, or None where there is no key to keep in it.
     """
     path = settings.data_dir / CLIENT_FILE
-    api_key = api_key or _known_key(path)
+    api_key = api_key or _known(path, "api_key")
     if api_key is None:
         return None
     lines = [f"url = {json.dumps(base_url(settings))}", f"api_key = {json.dumps(api_key)}"]
@@ -55,9 +55,14 @@ def write_client_file(
     return path
 
 
-def _known_key(path: Path) -> str | None:
+def served_url(settings: Settings) -> str:
+    """Where the last start of this installation served, whatever ``--listen`` it was given."""
+    return _known(settings.data_dir / CLIENT_FILE, "url") or base_url(settings)
+
+
+def _known(path: Path, name: str) -> str | None:
     try:
-        value = tomllib.loads(path.read_text()).get("api_key")
+        value = tomllib.loads(path.read_text()).get(name)
     except (OSError, ValueError):
         return None
     return value if isinstance(value, str) else None

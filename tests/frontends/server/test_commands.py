@@ -139,6 +139,11 @@ class TestRunningInstallation:
             asked = commands.healthcheck({}, config_file=None, environ=environ, timeout=patience)
             assert asked == 0
             assert "ready" in capsys.readouterr().out
+            # Started with --listen, the port stands in client.toml only.
+            elsewhere = _environ(directory)
+            asked = commands.healthcheck({}, config_file=None, environ=elsewhere, timeout=patience)
+            assert asked == 0
+            capsys.readouterr()
             assert (
                 commands.create_admin_key(
                     {},
