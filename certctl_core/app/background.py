@@ -19,7 +19,7 @@ from certctl_core.kernel.jobs import loops as job_loops
 from certctl_core.kernel.scheduler import Loop, LoopContext, Replica, Scheduler
 from certctl_core.kernel.scheduler import loops as scheduler_loops
 from certctl_core.lifecycle.authorities import run_ca_expiry
-from certctl_core.lifecycle.renewal import run_renewals
+from certctl_core.lifecycle.renewal import run_pressing, run_renewals
 from certctl_core.lifecycle.revocation import (
     notice_kind,
     run_changed_crls,
@@ -126,6 +126,13 @@ class Background:
                 "renewal",
                 every.renewal_interval,
                 lambda _context: run_renewals(units, rooms.renewal, rooms.certificates),
+            ),
+            (
+                "short_lived",
+                every.short_lived_interval,
+                lambda _context: run_pressing(
+                    units, rooms.renewal, rooms.certificates, round_trip=every.renewal_interval
+                ),
             ),
             (
                 "crl",

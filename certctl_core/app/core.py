@@ -209,6 +209,9 @@ class Core:
         if self.settings.auth.print_first_admin and self.role != "embedded":
             with self.units.begin() as uow:
                 first = rooms.bootstrap.first_start(uow)
+        elif self.role == "boot":
+            with self.units.read() as uow:
+                rooms.bootstrap.require_way_in(uow)
         return BootReport(first_admin_key=first)
 
     def _boot_ca(self) -> None:

@@ -132,7 +132,7 @@ def test_issuer(ctx: click.Context, issuer_id: str) -> None:
             Column(title="Check", key="name"),
             Column(title="Passed", key="ok"),
             Column(title="Found", key="detail"),
-            Column(title="Hint", key="hint"),
+            Column(title="Hint", value=lambda row: "" if row["ok"] else row["hint"]),
         )
         output.table(report["checks"], columns, empty="Nothing was checked.")
     ctx.exit(0 if report["ok"] else 1)

@@ -51,6 +51,10 @@ _KINDS: dict[ErrorKind, Exit] = {
     ErrorKind.UNAVAILABLE: Exit.FAILED,
     ErrorKind.INTERNAL: Exit.FAILED,
 }
+_NO_KEY_HINT = (
+    "Check --api-key-file, CERTCTL_API_KEY or the client.toml of --data-dir;"
+    " on the server, 'certctl admin create-key' makes a new key."
+)
 _LOCAL_USAGE = frozenset({"bad_server_url", "ca_bundle_unusable", "client_file_unusable"})
 
 
@@ -96,10 +100,12 @@ def exit_code(error: CertctlError) -> Exit:
 def report(error: CertctlError, *, is_json: bool, is_verbose: bool) -> Exit:
     """Tell about a failure on stderr: cause, object, what to do next. Returns the exit code."""
     request_id = getattr(error, "request_id", "")
+    # The server's own words are for those who write the header themselves.
+    hint = _NO_KEY_HINT if error.kind is ErrorKind.UNAUTHENTICATED else error.hint
     if is_json:
         document: dict[str, object] = {"code": error.code, "detail": error.detail}
-        if error.hint:
-            document["hint"] = error.hint
+        if hint:
+            document["hint"] = hint
         if error.fields:
             document["fields"] = [{"field": f.field, "message": f.message} for f in error.fields]
         if request_id:
@@ -112,8 +118,8 @@ def report(error: CertctlError, *, is_json: bool, is_verbose: bool) -> Exit:
             say(f"  {item.field}: {item.message}")
         for name, value in getattr(error, "extra", {}).items():
             say(f"  {name}: {value if isinstance(value, str) else json.dumps(value)}")
-        if error.hint:
-            say(f"  hint: {error.hint}")
+        if hint:
+            say(f"  hint: {hint}")
         if request_id and (is_verbose or error.kind is ErrorKind.INTERNAL):
             say(f"  request: {request_id} (the server's log has more)")
     if is_verbose:

@@ -31,17 +31,17 @@ COMMANDS: dict[str, Entry] = {
     ),
     "issuers": Entry(
         place="certctl_cli.catalogue:issuers",
-        help="List, show and test issuers.",
+        help="List, show, create, change and test issuers.",
         section=_ISSUING,
     ),
     "profiles": Entry(
         place="certctl_cli.catalogue:profiles",
-        help="List, show and try certificate profiles.",
+        help="List, show, create, change and try certificate profiles.",
         section=_ISSUING,
     ),
     "policies": Entry(
         place="certctl_cli.catalogue:policies",
-        help="List and show renewal policies.",
+        help="List, show, create and change renewal policies.",
         section=_ISSUING,
     ),
     "trust": Entry(

@@ -32,9 +32,9 @@ Options:
 Certificates:
   issue         Make a key and get a certificate for it.
   certificates  List, show, renew, revoke and download certificates.
-  issuers       List, show and test issuers.
-  profiles      List, show and try certificate profiles.
-  policies      List and show renewal policies.
+  issuers       List, show, create, change and test issuers.
+  profiles      List, show, create, change and try certificate profiles.
+  policies      List, show, create and change renewal policies.
   blocked-keys  List, block and unblock public keys, or lists of weak ones.
   ca            CA keys and trees of CAs: list, rotate, create, retire, revoke.
   crl           Check, show and regenerate the revocation lists.

@@ -23,7 +23,7 @@ from certctl_core.kernel.clock import SystemClock
 from certctl_core.kernel.errors import CertctlError
 from certctl_core.kernel.observability import configure
 from certctl_server.exits import Exit, StartFailure, say
-from certctl_server.first_start import CA_FILE, base_url
+from certctl_server.first_start import CA_FILE, served_url
 from certctl_server.loading import Source
 from certctl_server.sqlite_lock import SQLiteLock
 
@@ -64,16 +64,14 @@ class Admin:
     # -- starting -----------------------------------------------------------------------------
 
     def check(self) -> int:
-        """Everything that a start needs, without writing (BOOT-1)."""
+        """Everything that a start needs but the ports, without writing (BOOT-1)."""
         return self._run(self._check)
 
     def _check(self) -> int:
         from certctl_server.boot import check
-        from certctl_server.sockets import bind
         from certctl_server.tls import TLSPair
 
         settings = self._settings()
-        bind(settings).close()
         self._lines(check(settings, clock=self._clock, pair=TLSPair.of(settings)))
         return Exit.OK
 
@@ -357,7 +355,7 @@ class Admin:
     def _healthcheck(self, url: str | None, ca: Path | None, timeout: timedelta) -> int:
         if url is None or ca is None:
             settings = self._settings()
-            url = url or base_url(settings)
+            url = url or served_url(settings)
             own = settings.data_dir / CA_FILE
             ca = ca or (own if own.exists() else None)
         try:
@@ -437,9 +435,16 @@ class Admin:
         if self._is_json:
             self._document(fields)
             return
-        width = max(map(len, fields))
-        shown = {name: value for name, value in fields.items() if value not in {None, ""}}
-        self._lines([f"{name:{width}}  {_text(value)}" for name, value in shown.items()])
+        shown = [(_title(name), value) for name, value in fields.items() if value not in {None, ""}]
+        width = max(len(title) for title, _ in shown)
+        self._lines([f"{title:{width}} {_text(value)}" for title, value in shown])
+
+
+def _title(name: str) -> str:
+    """``tree_size`` → ``Tree size:``, as the commands that ask a server write it."""
+    words = name.removeprefix("is_").split("_")
+    first = words[0].upper() if words[0] in {"api", "toml", "ok"} else words[0].capitalize()
+    return " ".join([first, *words[1:]]) + ":"
 
 
 @contextmanager

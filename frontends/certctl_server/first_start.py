@@ -45,7 +45,7 @@ def write_client_file(
         The file, or None where there is no key to keep in it.
     """
     path = settings.data_dir / CLIENT_FILE
-    api_key = api_key or _known_key(path)
+    api_key = api_key or _known(path, "api_key")
     if api_key is None:
         return None
     lines = [f"url = {json.dumps(base_url(settings))}", f"api_key = {json.dumps(api_key)}"]
@@ -55,9 +55,14 @@ def write_client_file(
     return path
 
 
-def _known_key(path: Path) -> str | None:
+def served_url(settings: Settings) -> str:
+    """Where the last start of this installation served, whatever ``--listen`` it was given."""
+    return _known(settings.data_dir / CLIENT_FILE, "url") or base_url(settings)
+
+
+def _known(path: Path, name: str) -> str | None:
     try:
-        value = tomllib.loads(path.read_text()).get("api_key")
+        value = tomllib.loads(path.read_text()).get(name)
     except (OSError, ValueError):
         return None
     return value if isinstance(value, str) else None
@@ -67,7 +72,7 @@ class FreshDirectory:
     """Remembers what a data directory held, so that a failed first start can be undone.
 
     Only a start that finds no SQLite database may be undone: everything that appears then is
-    its own.
+    its own. Of another only directories go that it made and that are empty.
     """
 
     def __init__(
@@ -91,9 +96,16 @@ class FreshDirectory:
         return cls(settings.data_dir, undoable=True, elsewhere=files)
 
     def undo(self) -> None:
-        """Remove what has appeared since, if this was a first start."""
-        if not self._undoable:
-            return
+        """Remove what has appeared since, as far as it is this start's."""
+        if self._undoable:
+            self._empty()
+        for directory in self._missing:
+            try:
+                directory.rmdir()
+            except OSError:
+                return
+
+    def _empty(self) -> None:
         for path in self._elsewhere:
             path.unlink(missing_ok=True)
         for name in _names(self._directory) - self._before:
@@ -102,11 +114,6 @@ class FreshDirectory:
                 shutil.rmtree(path, ignore_errors=True)
             else:
                 path.unlink(missing_ok=True)
-        for directory in self._missing:
-            try:
-                directory.rmdir()
-            except OSError:
-                return
 
 
 def _names(directory: Path) -> frozenset[str]:

@@ -301,9 +301,9 @@ def _boot_child(context: ChildContext, channel: Channel, *, pair: TLSPair | None
     from certctl_server.boot import boot
 
     def done(booted: Booted) -> None:
+        clear(metrics_dir(context.settings))  # not before: a start that fails leaves nothing
         channel.send(**{"is": Is.RESULT, **booted.to_message()})
 
-    clear(metrics_dir(context.settings))
     try:
         boot(context.settings, clock=context.clock, pair=pair, done=done)
     except StartFailure as failure:

@@ -279,7 +279,7 @@ def _parse(csr_pem: str) -> tuple[CSRInfo | None, CSRRejected | None]:
     try:
         return parse_csr(csr_pem), None
     except PKIError as error:
-        return None, CSRRejected(summary=str(error), reasons=[str(error)])
+        return None, CSRRejected(summary=str(error).removesuffix("."), reasons=[str(error)])
 
 
 def _pending(job_id: str) -> Accepted:

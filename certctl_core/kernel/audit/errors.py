@@ -47,6 +47,7 @@ class VerifiedJustNow(RateLimited):
 
     code = "verified_just_now"
     text = "The log was verified less than a minute ago."
+    hint = "Ask again in a minute; on the server, 'certctl audit verify --local' does it at once."
 
 
 class SealerFenced(Conflict):

@@ -31,6 +31,15 @@ class SchedulerSettings(Section):
         le=_MONTH,
         example="15m",
     )
+    short_lived_interval: Duration = setting(
+        "SHORT_LIVED_EXPIRY_CHECK_INTERVAL",
+        timedelta(seconds=30),
+        "How often ended certificates are marked, and due renewals started that end too soon to"
+        " wait for CERTCTL_SCHEDULER_RENEWAL_CHECK_INTERVAL.",
+        ge=_SECOND,
+        le=_MONTH,
+        example="10s",
+    )
     jobs_interval: Duration = setting(
         "SCHEDULER_JOB_PROCESSOR_INTERVAL",
         timedelta(seconds=30),

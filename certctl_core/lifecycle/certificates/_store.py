@@ -77,8 +77,9 @@ def selection(query: CertificateQuery, scopes: list[Resource] | None) -> sa.Sele
         if moment is not None:
             statement = statement.where(column < moment if upper else column >= moment)
     if query.tag is not None:
-        key, _, value = query.tag.partition("=")
-        statement = statement.where(c.tags[key].as_string() == value)
+        pairs = [query.tag.partition(mark)[::2] for mark in ":=" if mark in query.tag]
+        wanted = [c.tags[key].as_string() == value for key, value in pairs]
+        statement = statement.where(sa.or_(*wanted))
     if query.q:
         statement = statement.where(c.search_text.contains(query.q.lower(), autoescape=True))
     sort = (query.sort or "").removeprefix("-")

@@ -144,7 +144,9 @@ class CertificateQuery(ListQuery):
     expires_after: AwareDatetime | None = None
     created_after: AwareDatetime | None = None
     updated_after: AwareDatetime | None = None
-    tag: str | None = Field(None, max_length=330, description="`key=value`")
+    tag: str | None = Field(
+        None, max_length=330, pattern=r"^.+[:=]", description="`key:value` or `key=value`"
+    )
     include_archived: bool = False
 
 

@@ -354,16 +354,35 @@ class CertificateStates:
         uow.touch("certificates")
         return int(affected or 0), planned
 
-    def due_for_renewal(self, uow: Uow, *, limit: int) -> list[CertificateView]:
-        """Certificates whose planned renewal time has come, the longest due first."""
+    def pressing(self, uow: Uow, *, within: timedelta) -> tuple[bool, bool]:
+        """Whether certificates have ended lately without being marked, and whether some are due.
+
+        Only due ones that end ``within`` that time count, and only ends of that time: older ones
+        are the renewal loop's.
+        """
+        c = certificates.c
+        ended = sa.exists().where(
+            c.expires_at <= uow.now,
+            c.expires_at > uow.now - within,
+            c.status.in_([Status.ACTIVE, Status.EXPIRING]),
+        )
+        due = sa.exists().where(*_due(uow, within))
+        return bool(uow.scalar(sa.select(ended))), bool(uow.scalar(sa.select(due)))
+
+    def due_for_renewal(
+        self, uow: Uow, *, limit: int, within: timedelta | None = None
+    ) -> list[CertificateView]:
+        """Certificates whose planned renewal time has come, the longest due first.
+
+        Args:
+            uow: The open unit of work.
+            limit: At most so many.
+            within: Only those that end within this time; all when None.
+        """
         c = certificates.c
         rows = uow.execute(
             sa.select(*_store.LISTED)
-            .where(
-                c.next_renewal_at.is_not(None),
-                c.next_renewal_at <= uow.now,
-                c.status.in_([Status.ACTIVE, Status.EXPIRING, Status.EXPIRED, Status.FAILED]),
-            )
+            .where(*_due(uow, within))
             .order_by(c.next_renewal_at, c.id)
             .limit(limit)
         )
@@ -440,3 +459,14 @@ class CertificateStates:
         except WrongState:
             return False
         return True
+
+
+def _due(uow: Uow, within: timedelta | None) -> list[sa.ColumnElement[bool]]:
+    """The planned renewal time has come (and the end comes ``within`` that time)."""
+    c = certificates.c
+    found = [
+        c.next_renewal_at.is_not(None),
+        c.next_renewal_at <= uow.now,
+        c.status.in_([Status.ACTIVE, Status.EXPIRING, Status.EXPIRED, Status.FAILED]),
+    ]
+    return found if within is None else [*found, c.expires_at <= uow.now + within]

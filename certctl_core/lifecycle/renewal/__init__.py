@@ -2,7 +2,7 @@
 
 from certctl_core.lifecycle.renewal.errors import NoKeyHolder, RenewalInProgress
 from certctl_core.lifecycle.renewal.events import RenewalJobCreated, RenewalRequested
-from certctl_core.lifecycle.renewal.loops import run_renewals
+from certctl_core.lifecycle.renewal.loops import run_pressing, run_renewals
 from certctl_core.lifecycle.renewal.service import RenewalService
 from certctl_core.lifecycle.renewal.workflow import RenewalWorkflow
 
@@ -13,5 +13,6 @@ __all__ = [
     "RenewalRequested",
     "RenewalService",
     "RenewalWorkflow",
+    "run_pressing",
     "run_renewals",
 ]

@@ -10,7 +10,7 @@ class NoKeyHolder(Conflict):
 
     code = "no_key_holder"
     text = "No agent holds the key of {certificate_id}; a renewal needs a CSR."
-    hint = "Send csr_pem, or link the certificate to a deployment target."
+    hint = "Send a CSR of its key, or link the certificate to a deployment target."
 
 
 class RenewalInProgress(Conflict):

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from datetime import timedelta
 
 from certctl_core.kernel.db import Uow
 from certctl_core.kernel.jobs import Job, JobService, JobStatus, NewJob
 from certctl_core.kernel.operations import Resource
 from certctl_core.kernel.values import dataclass
 from certctl_core.lifecycle.certificates import (
+    RENEWABLE,
     CertificateService,
     CertificateView,
     KeyScope,
     Status,
+    WrongState,
 )
 from certctl_core.lifecycle.policies import RenewalPolicyService
 from certctl_core.lifecycle.renewal.errors import NoKeyHolder, RenewalInProgress
@@ -74,6 +77,8 @@ class RenewalService:
         view = self._certificates.get(uow, certificate_id)
         if view.status is Status.RENEWING and not force:
             raise RenewalInProgress(certificate_id=certificate_id)
+        if view.status is not Status.RENEWING and view.status not in RENEWABLE:
+            raise WrongState(certificate_status=view.status.value, wanted=Status.RENEWING.value)
         holders = list(self._holders(uow, certificate_id))
         if not holders:
             raise NoKeyHolder(certificate_id=certificate_id)
@@ -115,9 +120,9 @@ class RenewalService:
             uow.wake("agents")
         return job.id
 
-    def start_due(self, uow: Uow, *, limit: int) -> Started:
-        """Start what is due, the longest due first (the loop's body)."""
-        due = self._certificates.due_for_renewal(uow, limit=limit)
+    def start_due(self, uow: Uow, *, limit: int, within: timedelta | None = None) -> Started:
+        """Start what is due (and ends ``within`` that time), the longest due first."""
+        due = self._certificates.due_for_renewal(uow, limit=limit, within=within)
         started = sum(self.start(uow, view.id) for view in due)
         return Started(looked_at=len(due), started=started)
 

@@ -10,8 +10,13 @@ from certctl_core.kernel.actors import Actor, ActorType
 from certctl_core.kernel.db import UnitOfWorkFactory, Uow
 from certctl_core.kernel.secrets import Secret
 from certctl_core.people.access import AccessService
-from certctl_core.people.identity._tables import bootstrap_state
-from certctl_core.people.identity.errors import APIKeyNameTaken, BadCredential, BootstrapClosed
+from certctl_core.people.identity._tables import api_keys, bootstrap_state
+from certctl_core.people.identity.errors import (
+    APIKeyNameTaken,
+    BadCredential,
+    BootstrapClosed,
+    NoWayIn,
+)
 from certctl_core.people.identity.events import BootstrapConsumed, FirstStart
 from certctl_core.people.identity.keys import KeyService
 from certctl_core.people.identity.schemas import (
@@ -55,6 +60,16 @@ class BootstrapService:
             return None
         uow.emit(FirstStart(resource_id=view.id, role_id="r-admin"))
         return Secret(view.key_value)
+
+    def require_way_in(self, uow: Uow) -> None:
+        """For a start that makes no key: somebody has to be able to sign in (08 GUARD-3).
+
+        Raises:
+            NoWayIn: Nobody is.
+        """
+        live = sa.select(api_keys.c.id).where(api_keys.c.revoked_at.is_(None)).limit(1)
+        if self._token is None and uow.first(live) is None:
+            raise NoWayIn
 
     def state(self, uow: Uow) -> BootstrapState:
         """Whether the token path is open."""

@@ -63,6 +63,14 @@ class SessionNotFound(NotFound):
     text = "There is no session {session_id}."
 
 
+class NoWayIn(Conflict):
+    """There is no API key, none is to be made, and no token could make one (08 GUARD-3)."""
+
+    code = "no_way_in"
+    text = "CERTCTL_PRINT_FIRST_ADMIN is off, and there is no API key and no bootstrap token."
+    hint = "Set CERTCTL_API_KEYS_NAMED or CERTCTL_BOOTSTRAP_TOKEN, or let the start print a key."
+
+
 class BootstrapClosed(Gone):
     """The bootstrap path is closed: no token set, used already, or an administrator exists."""
 

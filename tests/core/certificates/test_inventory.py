@@ -279,7 +279,11 @@ class TestList:
         assert found(tag="team=none") == set()
         assert found(tag="x.y=z") == {"pending"}
         assert found(tag='a"b=z') == set()
-        assert found(tag="team") == set()
+        assert found(tag="team:a") == found(tag="x.y:z") == {"pending"}
+        assert found(tag="team:a=b") == set()
+        with pytest.raises(CertctlError) as caught:
+            found(tag="team")
+        assert [item.field for item in caught.value.fields] == ["tag"]
         assert found(status="Active", environment="test") == {"week"}
 
     @pytest.mark.usefixtures("some")

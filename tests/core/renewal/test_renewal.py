@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import timedelta
+from pathlib import Path
 
 import pytest
 
 from certctl_core.app import Core
 from certctl_core.kernel.actors import SYSTEM
+from certctl_core.kernel.config import Settings
 from certctl_core.kernel.db import Uow
 from certctl_core.kernel.errors import CertctlError
 from certctl_core.kernel.jobs import JobStatus
@@ -105,6 +107,16 @@ class TestByHand:
 
         assert caught.value.code == "no_key_holder"
         assert get(core, view.id) == view
+
+    @pytest.mark.parametrize("status", [Status.REVOKED, Status.ARCHIVED])
+    def test_the_end_counts_before_the_holder(self, core: Core, status: Status) -> None:
+        view = active(core, "web.example.test")
+        put(core, view.id, status)
+
+        with pytest.raises(CertctlError) as caught:
+            renew(core, view.id)
+
+        assert (caught.value.code, status.value in caught.value.detail) == ("wrong_state", True)
 
     @pytest.mark.spec("01/CERT-01")
     def test_expired_ones_renew_archived_and_revoked_do_not(self, core: Core) -> None:
@@ -205,6 +217,75 @@ class TestByTheCalendar:
         assert get(core, views[0].id).next_renewal_at == clock.now() + timedelta(hours=1)
         assert {get(core, view.id).status for view in views[1:]} == {Status.RENEWING}
         assert_counters_hold(core)
+
+
+class TestWhatCannotWait:
+    """A certificate may end before the renewal loop (every hour) comes round again."""
+
+    HOURS = 1 / 24
+
+    def look(self, core: Core) -> int:
+        return core.background.scheduler.run_once("short_lived").items
+
+    def test_a_short_life_is_renewed_at_its_time(self, core: Core, clock: FakeClock) -> None:
+        view = active(core, "short.example.test", days=self.HOURS)
+        held_by(core, "ag-one")
+        planned = get(core, view.id).next_renewal_at
+        assert planned is not None
+        clock.set(planned - timedelta(seconds=1))
+        assert self.look(core) == 0
+        clock.advance(timedelta(seconds=1))
+
+        assert self.look(core) == 1
+
+        assert get(core, view.id).status is Status.RENEWING
+        assert self.look(core) == 0
+
+    def test_a_long_life_waits_for_the_round(self, core: Core, clock: FakeClock) -> None:
+        view = active(core, "long.example.test", days=90)
+        held_by(core, "ag-one")
+        planned = get(core, view.id).next_renewal_at
+        assert planned is not None
+        clock.set(planned)
+
+        assert self.look(core) == 0
+
+        assert open_jobs(core, view.id) == []
+        assert tick(core) == 1
+
+    def test_what_has_ended_is_called_expired(self, core: Core, clock: FakeClock) -> None:
+        view = active(core, "short.example.test", days=self.HOURS, managed_renewal=False)
+        clock.advance(timedelta(hours=1, seconds=1))
+
+        assert self.look(core) == 1
+
+        assert get(core, view.id).status is Status.EXPIRED
+        assert "certificate.expired" in [item.action for item in core.call("audit.list").data]
+        assert_counters_hold(core)
+
+    def test_one_that_cannot_start_does_not_stop_the_rest(
+        self, core: Core, clock: FakeClock
+    ) -> None:
+        views = [active(core, f"s{number}.example.test", days=self.HOURS) for number in range(3)]
+
+        def holders(uow: Uow, certificate_id: str) -> Sequence[str]:
+            if certificate_id == views[0].id:
+                core.rooms.certificates.get(uow, "mc-none")  # raises
+            return ["ag-one"]
+
+        core.rooms.renewal.set_key_holders(holders)
+        clock.advance(timedelta(minutes=50))
+
+        assert self.look(core) == 2
+
+        assert {get(core, view.id).status for view in views[1:]} == {Status.RENEWING}
+
+    def test_its_interval_is_a_setting(self, tmp_path: Path) -> None:
+        settings = Settings.for_directory(tmp_path, short_lived_expiry_check_interval="5s")
+        with Core.open(settings) as core:
+            core.background.start()
+            loop = core.call("loops.get", path={"name": "short_lived"})
+            assert loop.interval_seconds == 5
 
 
 class TestTheJob:

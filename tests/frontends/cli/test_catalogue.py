@@ -101,5 +101,7 @@ def test_an_issuer_is_made_tested_changed_used_and_deleted(certctl: Run, tmp_pat
 def test_an_issuer_that_nothing_refers_to_is_deleted(certctl: Run) -> None:
     made = certctl("issuers", "create", "short", "--kind", "local", "--disabled", "--json").json
 
+    refused = certctl("issuers", "create", "x", "--kind", "local", "--set", "colour=red")
+    assert (refused.code, "config.colour" in refused.err) == (1, True)
     assert certctl("issuers", "delete", made["id"], "-y").code == 0
     assert made["id"] not in certctl("issuers", "list", "--all").out

@@ -43,6 +43,15 @@ def test_a_refusal_names_cause_object_and_next_step(certctl: Run) -> None:
     assert "Traceback" not in result.err
 
 
+def test_a_key_that_is_not_known_leads_to_where_it_is_kept(certctl: Run) -> None:
+    result = certctl("--api-key", "ctl_none", "issuers", "list")
+
+    assert result.code == 4
+    assert "client.toml" in result.err
+    assert "certctl admin create-key" in result.err
+    assert "Bearer" not in result.err
+
+
 def test_with_json_a_refusal_is_a_document(certctl: Run) -> None:
     result = certctl("certificates", "show", "mc-none", "--json")
     error = json.loads(result.err)["error"]

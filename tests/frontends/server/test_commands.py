@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
 from datetime import timedelta
@@ -142,6 +143,11 @@ class TestRunningInstallation:
             asked = commands.healthcheck({}, config_file=None, environ=environ, timeout=patience)
             assert asked == 0
             assert "ready" in capsys.readouterr().out
+            # Started with --listen, the port stands in client.toml only.
+            elsewhere = _environ(directory)
+            asked = commands.healthcheck({}, config_file=None, environ=elsewhere, timeout=patience)
+            assert asked == 0
+            capsys.readouterr()
             assert (
                 commands.create_admin_key(
                     {},
@@ -156,7 +162,10 @@ class TestRunningInstallation:
             key = json.loads(capsys.readouterr().out)["api_key"]
             assert running.get("/api/v1/certificates", key=key)[0] == 200
 
-            assert commands.serve({}, config_file=None, environ=environ, check=True) == 9
+            capsys.readouterr()
+            # Its ports are taken, by itself: no reason to keep quiet about the rest.
+            assert commands.serve({}, config_file=None, environ=environ, check=True) == 0
+            assert "CA: usable" in capsys.readouterr().out
             assert (
                 commands.db_downgrade({}, config_file=None, environ=environ, revision="base") == 3
             )
@@ -170,6 +179,10 @@ class TestRunningInstallation:
             == 0
         )
         assert json.loads(capsys.readouterr().out)["ok"] is True
+        assert commands.audit_verify({}, config_file=None, environ=environ) == 0
+        said = capsys.readouterr().out
+        assert re.search(r"^OK: +yes$", said, re.MULTILINE)
+        assert re.search(r"^Tree size: +\d+$", said, re.MULTILINE)
         assert commands.healthcheck({}, config_file=None, environ=environ) == 1
         assert "does not answer" in capsys.readouterr().err
 

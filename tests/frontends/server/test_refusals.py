@@ -87,6 +87,15 @@ def test_a_bad_tls_pair_is_named(directory: Path, tmp_path: Path) -> None:
     assert f"the key file {key} has mode 0644" in done.stderr
 
 
+@pytest.mark.spec("08/GUARD-3")
+def test_a_start_that_would_let_nobody_in_is_refused(directory: Path) -> None:
+    done = run_to_end(directory, free_port(), PRINT_FIRST_ADMIN="false")
+
+    assert done.returncode == 6
+    assert "CERTCTL_PRINT_FIRST_ADMIN is off, and there is no API key" in done.stderr
+    assert "CERTCTL_BOOTSTRAP_TOKEN" in done.stderr
+
+
 def test_an_unreachable_database_is_named(directory: Path) -> None:
     url = f"postgresql://certctl@127.0.0.1:{free_port()}/certctl"
     done = run_to_end(
@@ -102,7 +111,3 @@ def test_an_unreachable_database_is_named(directory: Path) -> None:
     assert "CERTCTL_DATABASE_URL" in done.stderr
     assert "refused" in done.stderr
     assert "Traceback" not in done.stderr
-    # Nothing of PostgreSQL's start is undone: another server may share the directory.
-    (directory / "metrics").rmdir()
-    directory.rmdir()
-    directory.parent.rmdir()
