@@ -152,6 +152,7 @@ class Wire:
             raise
         except (OSError, http.client.HTTPException, UnicodeError) as error:
             connection.close()
+            _let_go(error)
             raise NotConnected from error
         return connection, False
 
@@ -176,6 +177,13 @@ class Wire:
             self._host, self._port, headers=_credentials(proxy.username, proxy.password)
         )
         return connection
+
+
+def _let_go(error: Exception) -> None:
+    """Let go of a proxy's refusal, which Python before 3.11.4 leaves open while the error lives."""
+    from traceback import clear_frames  # slow, and most connections stand
+
+    clear_frames(error.__traceback__)
 
 
 def _proxy_for(place: str) -> str:
