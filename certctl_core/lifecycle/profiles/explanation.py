@@ -118,6 +118,13 @@ def _names(profile: ProfileBody) -> Iterator[Sentence]:
     if profile.spiffe_uri_pattern:
         text = f"Exactly one SPIFFE URI is demanded: {profile.spiffe_uri_pattern}."
         yield Sentence(Level.INFO, text)
+    if profile.allowed_subject_attributes:
+        names = _and(profile.allowed_subject_attributes)
+        text = f"The subject is the common name and, where the CSR has them, {names}; nobody checks whether they are true."
+        yield Sentence(Level.WARNING, text)
+    else:
+        text = "The subject is the common name alone: what else the CSR's subject has is left out."
+        yield Sentence(Level.INFO, text)
 
 
 def _revocation(profile: ProfileBody) -> Iterator[Sentence]:

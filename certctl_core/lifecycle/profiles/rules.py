@@ -8,8 +8,10 @@ from datetime import timedelta
 from functools import lru_cache
 
 from certctl_core.lifecycle.profiles.types import ProfileTerms, Verdict
+from certctl_core.pki.errors import PKIError
 from certctl_core.pki.keys import KeyInfo
 from certctl_core.pki.names import GeneralName, NameType
+from certctl_core.pki.x509 import attribute_label, check_subject_value
 
 
 @lru_cache(maxsize=512)
@@ -98,6 +100,47 @@ def _spiffe_rule(profile: ProfileTerms, names: Sequence[GeneralName]) -> list[Ve
     ok = len(uris) == 1 and bool(_spiffe(profile.spiffe_uri_pattern).fullmatch(uris[0]))
     detail = "" if ok else "exactly one SPIFFE URI that matches the profile is needed"
     return [Verdict(rule="profile.spiffe", ok=ok, detail=detail)]
+
+
+def choose_attributes(
+    profile: ProfileTerms, attributes: Sequence[tuple[str, str | bytes]]
+) -> tuple[tuple[tuple[str, str], ...], list[Verdict]]:
+    """Which attributes of a CSR's subject are certified, besides the common name (02 CERT-4).
+
+    What the profile does not allow is left out, and the verdict says so; what it allows must be
+    safe, or nothing is issued.
+
+    Args:
+        profile: The profile that governs the certificate.
+        attributes: (dotted OID, value) in the order of the subject.
+
+    Returns:
+        Those to certify, in their order, and what there is to say; nothing without attributes.
+    """
+    if not attributes:
+        return (), []
+    chosen: list[tuple[str, str]] = []
+    left_out: list[str] = []
+    faults: list[str] = []
+    for oid, value in attributes:
+        name = attribute_label(oid)
+        if name not in profile.allowed_subject_attributes:
+            left_out.append(name)
+        elif not isinstance(value, str):
+            faults.append(f"the subject's {name} is not text")
+        else:
+            try:
+                check_subject_value(oid, value)
+            except PKIError as error:
+                faults.append(error.detail)
+            chosen.append((oid, value))
+    if faults:
+        detail = "; ".join(fault.rstrip(".") for fault in faults)
+        return (), [Verdict(rule="profile.subject_attributes", ok=False, detail=detail)]
+    detail = ""
+    if left_out:
+        detail = f"left out of the subject: {', '.join(dict.fromkeys(left_out))}"
+    return tuple(chosen), [Verdict(rule="profile.subject_attributes", ok=True, detail=detail)]
 
 
 def validity(profile: ProfileTerms, issuer_default: timedelta) -> timedelta:

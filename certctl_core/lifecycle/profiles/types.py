@@ -63,6 +63,11 @@ class ProfileTerms(Protocol):
         ...
 
     @property
+    def allowed_subject_attributes(self) -> Sequence[str]:
+        """What a subject may carry besides its common name, as ``known_attribute`` spells it."""
+        ...
+
+    @property
     def default_validity_seconds(self) -> int:
         """Wished validity; 0 for the issuer's default."""
         ...

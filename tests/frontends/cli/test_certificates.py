@@ -83,6 +83,25 @@ class TestIssue:
         version = result.json["version"]
         assert (version["key_algorithm"], version["key_size"]) == ("ML-DSA", 65)
 
+    @pytest.mark.spec("02/CERT-4")
+    def test_the_subject_carries_what_the_profile_allows(
+        self, certctl: Run, live: Live, tmp_path: Path
+    ) -> None:
+        body = {"name": "Departments", "allowed_subject_attributes": ["O", "C"]}
+        profile = live.core.call("profiles.create", body=body)
+        subject = "OU=Web,O=Example,C=DE"
+        issue = ("issue", "dept.example.test", "--profile", profile.id, "--out", str(tmp_path))
+        result = certctl(*issue, "--subject", subject)
+
+        assert result.code == 0, result.err
+        leaf = x509.load_pem_x509_certificate((tmp_path / "cert.pem").read_bytes())
+        assert leaf.subject.rfc4514_string() == "CN=dept.example.test,O=Example,C=DE"
+        assert "Subject beside CN" in certctl("profiles", "show", profile.id).out
+        preview = certctl("profiles", "preview", profile.id, "--subject", subject)
+        assert "warning: Left out of the subject: OU." in preview.out
+        for wrong in (("--subject", "Example"), ("--subject", subject, "--csr", __file__)):
+            assert certctl(*issue, "--force", *wrong).code == 2
+
     def test_renews_what_a_request_names(self, certctl: Run, tmp_path: Path) -> None:
         csr, out = tmp_path / "my.csr", tmp_path / "out"
         csr.write_text(make_csr("again.example.test"))

@@ -368,6 +368,7 @@ _PROFILE_FORM = {
     "min_size_ECDSA": 256,
     "min_size_RSA": 2048,
     "ekus": "serverAuth",
+    "allowed_subject_attributes": "O OU",
     "default_validity": "90d",
     "max_ttl": "398d",
     "enabled": True,
