@@ -7,7 +7,7 @@ from datetime import timedelta
 from enum import StrEnum
 
 from certctl_core.kernel.values import dataclass
-from certctl_core.lifecycle.profiles.rules import validity
+from certctl_core.lifecycle.profiles.rules import stamps_beside_others, validity
 from certctl_core.lifecycle.profiles.schemas import ProfileBody
 from certctl_core.lifecycle.profiles.types import is_short_lived
 
@@ -103,9 +103,9 @@ def _keys(profile: ProfileBody) -> Iterator[Sentence]:
     if any(rule.algorithm == "ML-DSA" for rule in profile.allowed_key_algorithms):
         text = "ML-DSA certificates are understood by few clients so far (OpenSSL 3.5, Go 1.26)."
         yield Sentence(Level.WARNING, text)
-    if "timeStamping" in profile.allowed_ekus and len(profile.allowed_ekus) > 1:
-        text = "timeStamping must be alone: a CSR has to ask for it by itself (RFC 3161 §2.3)."
-        yield Sentence(Level.WARNING, text)
+    if stamps_beside_others(profile.allowed_ekus):
+        text = "timeStamping must be the only usage of a profile (RFC 3161 §2.3)."
+        yield Sentence(Level.REFUSAL, text)
 
 
 def _names(profile: ProfileBody) -> Iterator[Sentence]:

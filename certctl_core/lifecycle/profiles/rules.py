@@ -7,11 +7,12 @@ from collections.abc import Iterable, Sequence
 from datetime import timedelta
 from functools import lru_cache
 
-from certctl_core.lifecycle.profiles.types import ProfileTerms, Verdict
+from certctl_core.kernel.errors import FieldError
+from certctl_core.lifecycle.profiles.types import ProfileTerms, Verdict, is_short_lived
 from certctl_core.pki.errors import PKIError
 from certctl_core.pki.keys import KeyInfo
 from certctl_core.pki.names import GeneralName, NameType
-from certctl_core.pki.x509 import attribute_label, check_subject_value
+from certctl_core.pki.x509 import EKU_OIDS, attribute_label, check_subject_value, eku_oid
 
 
 @lru_cache(maxsize=512)
@@ -141,6 +142,27 @@ def choose_attributes(
     if left_out:
         detail = f"left out of the subject: {', '.join(dict.fromkeys(left_out))}"
     return tuple(chosen), [Verdict(rule="profile.subject_attributes", ok=True, detail=detail)]
+
+
+def stamps_beside_others(ekus: Sequence[str]) -> bool:
+    """Whether timeStamping is one usage of several (RFC 3161 §2.3: it must be the only one)."""
+    oids = {eku_oid(name) for name in ekus}
+    return len(oids) > 1 and EKU_OIDS["timeStamping"] in oids
+
+
+def impossible(profile: ProfileTerms) -> list[FieldError]:
+    """Members that contradict each other: nothing could be issued under such a profile."""
+    found = []
+    if stamps_beside_others(profile.allowed_ekus):
+        message = "timeStamping must be the only usage (RFC 3161 §2.3): make a profile for it alone"
+        found.append(FieldError(field="allowed_ekus", message=message))
+    if profile.must_staple and is_short_lived(profile):
+        message = "needs an OCSP pointer, which short-lived certificates do not carry"
+        found.append(FieldError(field="must_staple", message=message))
+    elif profile.must_staple and not profile.include_aia:
+        message = "needs the OCSP pointer: switch include_aia on"
+        found.append(FieldError(field="must_staple", message=message))
+    return found
 
 
 def validity(profile: ProfileTerms, issuer_default: timedelta) -> timedelta:

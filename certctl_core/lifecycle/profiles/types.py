@@ -38,6 +38,21 @@ class ProfileTerms(Protocol):
     """What the rules read of a profile; ``ProfileView`` has it all."""
 
     @property
+    def must_staple(self) -> bool:
+        """Whether certificates demand a stapled OCSP answer."""
+        ...
+
+    @property
+    def include_aia(self) -> bool:
+        """Whether certificates point at OCSP."""
+        ...
+
+    @property
+    def allow_short_lived(self) -> bool:
+        """Whether it may be short-lived."""
+        ...
+
+    @property
     def enabled(self) -> bool:
         """Whether anything is issued under it."""
         ...

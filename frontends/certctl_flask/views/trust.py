@@ -31,6 +31,14 @@ _FLAGS = (
     "enabled",
 )
 
+_FIELDS = {
+    "allowed_ekus": "ekus",
+    "allowed_key_algorithms": "key_algorithms",
+    "default_validity_seconds": "default_validity",
+    "max_ttl_seconds": "max_ttl",
+}
+"""Members of a profile that the editor calls otherwise."""
+
 
 def add(blueprint: Blueprint, pages: Pages) -> None:
     """Mount everything below ``/ui/issuers`` and ``/ui/profiles``."""
@@ -224,6 +232,9 @@ def _profile_form(
 ) -> AnyResponse:
     chosen = form.get("key_algorithms") or []
     form["key_algorithms"] = chosen if isinstance(chosen, list) else [chosen]
+    if "errors" in values:
+        errors = values["errors"].items()
+        values["errors"] = {_FIELDS.get(name, name): message for name, message in errors}
     return pages.render(
         "profiles/form.html", "profiles", status=status, profile=profile, form=form, **values
     )

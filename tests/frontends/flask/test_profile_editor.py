@@ -60,3 +60,23 @@ class TestSubject:
         said = words(answer.text)
         assert "CN=www.example.com,O=Example" in said
         assert "Left out of the subject: OU." in said
+
+
+@pytest.mark.spec("02/CERT-8", "02/CERT-16")
+def test_what_could_never_be_issued_is_refused_beside_its_field(core: Core) -> None:
+    form = FORM | {"ekus": "timeStamping\nserverAuth", "must_staple": "true"}
+    del form["include_aia"]
+    reader = Reader(core)
+
+    answer = reader.post("/ui/profiles/new", **form)
+
+    assert answer.status_code == 400
+    for name in ("ekus", "must_staple"):
+        field = re.search(rf'<[^>]* name="{name}"[^>]*>', answer.text)
+        assert field
+        assert "aria-invalid" in field[0], field[0]
+    said = words(answer.text)
+    assert "timeStamping must be the only usage" in said
+    assert "switch include_aia on" in said
+    preview = words(reader.post("/ui/profiles/preview", **form).text)
+    assert "Nothing would be issued" in preview
