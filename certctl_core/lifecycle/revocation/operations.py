@@ -17,6 +17,7 @@ from certctl_core.lifecycle.revocation.crl_check import CRLChecker
 from certctl_core.lifecycle.revocation.errors import (
     AlreadyRevoked,
     BadRevocationReason,
+    CANotTrusted,
     CRLNotPublished,
     CRLSigningForbidden,
     CRLUnavailable,
@@ -152,6 +153,7 @@ def operations(
                 CertificateNotFound,
                 NoVersionYet,
                 NoPublishing,
+                CANotTrusted,
                 CRLNotPublished,
                 CRLSigningForbidden,
                 CRLUnavailable,
