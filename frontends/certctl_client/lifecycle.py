@@ -165,7 +165,7 @@ class Certificates(Collection["Certificate"]):
         Args:
             reason: ``superseded`` …
             criteria: What they have in common: ``certificate_ids``, ``profile_id``,
-                ``issuer_id``, ``agent_id``, ``ca_key_id``, ``source``.
+                ``issuer_id``, ``agent_id``, ``ca_key_id``, ``spki_sha256``, ``source``.
             dry_run: Only count.
             expected_count: Refuse when another number matches.
 

@@ -81,6 +81,7 @@ def operations(
             scope=body.scope,
             serial=body.serial,
             invalidity_date=body.invalidity_date,
+            scopes=call.scopes,
         )
 
     return (

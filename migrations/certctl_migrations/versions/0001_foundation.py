@@ -1463,6 +1463,9 @@ def upgrade() -> None:
         unique=False,
     )
     op.create_index(
+        "ix_certificate_versions_spki_sha256", "certificate_versions", ["spki_sha256"], unique=False
+    )
+    op.create_index(
         "uq_certificate_versions_issuer_ca_serial",
         "certificate_versions",
         ["issuer_id", "ca_key_id", "serial_number"],
