@@ -111,7 +111,8 @@ class IssueRequest:
         csr_der: PKCS#10 request; its signature has been checked.
         csr_pem: The same as one PEM block.
         common_name: The common name, or empty.
-        subject: The whole subject, RFC 4514; empty where only names count.
+        subject: The whole subject, RFC 4514, common name included, where the profile lets it carry
+            more than that; empty otherwise. A CA that decides about subjects may leave it aside.
         dns_names: A-labels, lower case; wildcards only leftmost.
         ip_addresses: Compressed text form.
         emails: rfc822Name values.

@@ -13,6 +13,7 @@ from cryptography.hazmat.primitives.serialization import Encoding
 from certctl_core.pki import keys, names
 from certctl_core.pki._ekus import eku_name
 from certctl_core.pki._library import LIBRARY_ERRORS
+from certctl_core.pki._subjects import read_attributes
 from certctl_core.pki.errors import BadCSRSignature, CSRTooLarge, MalformedCSR
 from certctl_core.pki.keys import KeyInfo, PublicKey
 from certctl_core.pki.names import GeneralName
@@ -38,6 +39,8 @@ class CSRInfo:
         spki_sha256: 64 hex digits.
         common_name: The one common name, checked (``names.check_common_name``), or None.
         subject: The subject as RFC 4514 text; empty for an empty subject.
+        attributes: What the subject holds besides the common name: (dotted OID, value), in order,
+            as it stands (``check_subject_value``); bytes where the value is no text.
         names: SubjectAltName values in the order of the request, checked and in issued form.
         ekus: Extended key usages, names where known, else dotted OIDs.
         must_staple: The request carries the TLS feature status_request (RFC 7633).
@@ -50,6 +53,7 @@ class CSRInfo:
     spki_sha256: str
     common_name: str | None
     subject: str
+    attributes: tuple[tuple[str, str | bytes], ...]
     names: tuple[GeneralName, ...]
     ekus: tuple[str, ...]
     must_staple: bool
@@ -83,8 +87,10 @@ def parse_csr(data: bytes | str) -> CSRInfo:
     _verify(csr, public_key)
     try:
         extensions = csr.extensions
-        common_names = csr.subject.get_attributes_for_oid(x509.NameOID.COMMON_NAME)
-        subject = csr.subject.rfc4514_string()
+        name = csr.subject
+        common_names = name.get_attributes_for_oid(x509.NameOID.COMMON_NAME)
+        attributes = read_attributes(name)
+        subject = name.rfc4514_string()
         der = csr.public_bytes(Encoding.DER)
         requested_names, ekus, must_staple = _read(extensions)
     except LIBRARY_ERRORS as error:
@@ -97,6 +103,7 @@ def parse_csr(data: bytes | str) -> CSRInfo:
         spki_sha256=keys.spki_sha256(public_key),
         common_name=_common_name([attribute.value for attribute in common_names]),
         subject=subject,
+        attributes=attributes,
         names=names.from_x509(requested_names, strict=True),
         ekus=ekus,
         must_staple=must_staple,

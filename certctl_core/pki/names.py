@@ -55,6 +55,7 @@ _ORDER = {kind: place for place, kind in enumerate(NameType)}
 # Cc, Cf and the separators hold every control, bidi control and zero-width character of CERT-7;
 # Cs are lone surrogates, which no encoding can carry.
 _UNSAFE_CATEGORIES = frozenset({"Cc", "Cf", "Cs", "Zl", "Zp"})
+_LOOK_ALIKE = frozenset({"ARMENIAN", "CHEROKEE", "COPTIC", "CYRILLIC", "GREEK"})
 _LABEL = re.compile(r"[a-z0-9](?:[a-z0-9-]*[a-z0-9])?", re.ASCII)
 _LOCAL_PART = re.compile(r"[A-Za-z0-9!#$%&'*+/=?^_`{|}~-]+(?:\.[A-Za-z0-9!#$%&'*+/=?^_`{|}~-]+)*")
 _URI = re.compile(
@@ -260,6 +261,24 @@ def check_text(text: str) -> None:
         UnsafeName: The text contains one.
     """
     _check_characters(text)
+
+
+def check_subject_text(text: str) -> None:
+    """Refuse what makes a subject value read as another one.
+
+    Accented letters are fine (``Zürich``); Latin letters beside Cyrillic, Greek or other letters
+    that look like them are not, in one word.
+
+    Raises:
+        UnsafeName: As for ``check_text``, or a word of look-alike letters.
+    """
+    _check_characters(text)
+    if text.isascii():
+        return
+    for word in text.split():
+        scripts = {unicodedata.name(c, "").split(" ")[0] for c in word if c.isalpha()}
+        if "LATIN" in scripts and scripts & _LOOK_ALIKE:
+            raise UnsafeName(name=_shown(text), reason="a word mixes Latin with other letters")
 
 
 def common_name_as_san(common_name: str) -> GeneralName | None:

@@ -31,7 +31,15 @@ from certctl_core.pki._describe import (
 )
 from certctl_core.pki._ekus import DEFAULT_EKUS, EKU_OIDS, eku_name, eku_oid
 from certctl_core.pki._extension_text import key_usage_names
-from certctl_core.pki._subjects import SUBJECT_OIDS, subject_name, subject_oid
+from certctl_core.pki._subjects import (
+    SUBJECT_OIDS,
+    attribute_label,
+    known_attribute,
+    parse_attributes,
+    subject_name,
+    subject_oid,
+)
+from certctl_core.pki._subjects import check_value as check_subject_value
 
 __all__ = [
     "DEFAULT_EKUS",
@@ -44,18 +52,22 @@ __all__ = [
     "IssuerTemplate",
     "LeafDraft",
     "LeafSpec",
+    "attribute_label",
     "build_ca_request",
     "build_leaf",
     "build_responder",
     "build_root",
     "build_sub_ca",
+    "check_subject_value",
     "describe",
     "draft_leaf",
     "eku_name",
     "eku_oid",
     "fingerprint_sha256",
     "key_usage_names",
+    "known_attribute",
     "leaf_der",
+    "parse_attributes",
     "parse_certificate",
     "parse_csr",
     "split_pem",

@@ -21,6 +21,7 @@ def make_csr(
     key: SigningKey | None = None,
     common_name: str | None = None,
     must_staple: bool = False,
+    attributes: tuple[tuple[str, str], ...] = (),
 ) -> str:
     """A PKCS#10 request in PEM.
 
@@ -29,11 +30,14 @@ def make_csr(
         key: The key; a fresh P-256 one when None.
         common_name: Another common name; empty for none.
         must_staple: Ask for the TLS feature.
+        attributes: What the subject has before its common name: (dotted OID, value).
     """
     private = key or generate(KeyAlgorithm.ECDSA_P256)
     subject = names[0] if common_name is None and names else common_name
-    attributes = [x509.NameAttribute(x509.NameOID.COMMON_NAME, subject)] if subject else []
-    builder = x509.CertificateSigningRequestBuilder().subject_name(x509.Name(attributes))
+    parts = [x509.NameAttribute(x509.ObjectIdentifier(oid), value) for oid, value in attributes]
+    if subject:
+        parts.append(x509.NameAttribute(x509.NameOID.COMMON_NAME, subject))
+    builder = x509.CertificateSigningRequestBuilder().subject_name(x509.Name(parts))
     if names:
         san = to_x509([parse_general_name(name) for name in names])
         builder = builder.add_extension(san, critical=False)

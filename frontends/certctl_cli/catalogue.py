@@ -165,6 +165,9 @@ def show_profile(profile_id: str) -> None:
 )
 @click.option("--issuer", "issuer_id", metavar="ID", help="Who would issue.  [default: iss-local]")
 @click.option("--name", "names", multiple=True, metavar="NAME", help="A name of the sample.")
+@click.option(
+    "--subject", metavar="DN", help="Subject of the sample's CSR, such as OU=Web,O=Example,C=DE."
+)
 @click.option("--key", metavar="ALGORITHM", help="Key of the sample, such as RSA-3072.")
 @click.pass_context
 def preview_profile(

@@ -24,7 +24,7 @@ from certctl_cli.waiting import wait_for_jobs, wait_options
 from certctl_cli.words import Words
 
 if TYPE_CHECKING:
-    from certctl_client.types import BulkRevocation
+    from certctl_client.types import BulkRevocation, SameKey
 
 STATUSES = (
     "Pending",
@@ -52,6 +52,7 @@ def certificates() -> None:
 @click.option("--env", "environment", metavar="NAME", help="Of this environment.")
 @click.option("--issuer", "issuer_id", metavar="ID", help="From this issuer.")
 @click.option("--ca-key", "ca_key_id", metavar="KEY", help="Signed by this CA key, in use.")
+@click.option("--key", "spki_sha256", metavar="SHA256", help="Valid with this public key.")
 @click.option("--profile", "profile_id", metavar="ID", help="Under this profile.")
 @click.option("--source", type=Words(SOURCES), help="Made this way.")
 @click.option("--tag", metavar="KEY=VALUE", help="With this tag.")
@@ -155,6 +156,21 @@ def revoke(certificate: str, *, is_sure: bool, reason: str, **options: Any) -> N
     else:
         serials = ", ".join(answer["serials"])
         output.text(f"Revoked {certificate}: {serials} ({answer['reason']}).")
+    for item in answer["same_key"]:
+        _warn_of_key(item)
+
+
+def _warn_of_key(found: SameKey) -> None:
+    """Name what is still valid with a key that was just said to be compromised."""
+    named = found["certificate_ids"]
+    hidden = found["total"] - len(named)
+    beyond = f" and {hidden} that you may not revoke" if hidden else ""
+    state().output.note(
+        f"{found['total']} certificate(s) are still valid with this key: "
+        f"{', '.join(named) or 'none that you may revoke'}{beyond}.\n"
+        f"Revoke them too: certctl certificates bulk-revoke --key {found['spki_sha256']} "
+        "--reason keyCompromise"
+    )
 
 
 @certificates.command("bulk-revoke")
@@ -168,6 +184,7 @@ def revoke(certificate: str, *, is_sure: bool, reason: str, **options: Any) -> N
 @click.option("--issuer", "issuer_id", metavar="ID", help="From this issuer.")
 @click.option("--agent", "agent_id", metavar="ID", help="With a key in use on this agent.")
 @click.option("--ca-key", "ca_key_id", metavar="KEY", help="Signed by this CA key, in use.")
+@click.option("--key", "spki_sha256", metavar="SHA256", help="Valid with this public key.")
 @click.option("--source", type=Words(SOURCES), help="Made this way.")
 @click.option("--id", "certificate_ids", multiple=True, metavar="ID", help="Among these.")
 @click.option("--expect", "expected_count", type=int, help="Refuse if another number matches.")

@@ -145,6 +145,7 @@ PROFILE = (
     Column(title="Longest (s)", key="max_ttl_seconds"),
     Column(title="Name patterns", key="required_san_patterns"),
     Column(title="SPIFFE pattern", key="spiffe_uri_pattern"),
+    Column(title="Subject beside CN", key="allowed_subject_attributes"),
     Column(title="Must-staple", key="must_staple"),
     Column(title="Needs approval", key="requires_approval"),
     Column(title="Keeps the key", key="reuse_key"),

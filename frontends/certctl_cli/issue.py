@@ -43,11 +43,13 @@ class Wish:
         label: Name of the managed certificate; None leaves it to the server.
         names: The first is the common name; empty means the CSR's names.
         members: Further members of the creation (issuer, profile, policy, environment).
+        attributes: Of the request's subject, besides the common name: (dotted OID, value).
     """
 
     label: str | None
     names: tuple[GeneralName, ...]
     members: Mapping[str, Any]
+    attributes: tuple[tuple[str, str], ...] = ()
 
     @property
     def called(self) -> str:
@@ -76,6 +78,12 @@ class Wish:
     show_default=True,
     help="Kind of the new key.",
 )
+@click.option(
+    "--subject",
+    metavar="DN",
+    help="What the new request's subject has besides, such as OU=Web,O=Example; the profile "
+    "decides what of it is issued.",
+)
 @click.option("--name", "label", metavar="LABEL", help="What to call it; the first name if absent.")
 @click.option("--issuer", "issuer_id", metavar="ID", help="Who issues; the default issuer.")
 @click.option("--profile", "profile_id", metavar="ID", help="What may be issued.")
@@ -92,6 +100,7 @@ def issue(  # noqa: PLR0917 - the command line
     out: Path,
     csr: Any,
     key_type: str,
+    subject: str | None,
     label: str | None,
     issuer_id: str | None,
     profile_id: str | None,
@@ -116,6 +125,7 @@ def issue(  # noqa: PLR0917 - the command line
             "renewal_policy_id": policy_id,
             "environment": environment,
         },
+        attributes=_attributes(subject, has_csr=csr is not None),
     )
     csr_pem = csr.read() if csr else None
     if csr_pem is not None and is_renewing and not wish.called:
@@ -150,6 +160,23 @@ def _names(
     return names
 
 
+def _attributes(subject: str | None, *, has_csr: bool) -> tuple[tuple[str, str], ...]:
+    from certctl_core.pki.errors import PKIError
+    from certctl_core.pki.x509 import parse_attributes, subject_name
+
+    if subject is None:
+        return ()
+    if has_csr:
+        message = "--subject is for a new request; the one of --csr has its own."
+        raise click.UsageError(message, click.get_current_context())
+    try:
+        pairs = tuple((oid, str(value)) for oid, value in parse_attributes(subject))
+        subject_name(None, pairs)
+    except PKIError as error:
+        raise click.UsageError(str(error), click.get_current_context()) from error
+    return pairs
+
+
 def _name_in(csr_pem: str) -> str | None:
     """What the server calls the certificate of this request; None when it cannot be read."""
     from certctl_core.pki.errors import PKIError
@@ -170,7 +197,7 @@ def _with_new_key(
 
     output = state().output
     with output.progress("Making the key"):
-        made: KeyAndRequest = make(wish.names, ALGORITHMS[key_type])
+        made: KeyAndRequest = make(wish.names, ALGORITHMS[key_type], attributes=wish.attributes)
     file = NewKeyFile(path, made.key_pem, is_replacing=force)
     try:
         issued = _ask(client, wish, made.csr_pem, is_renewing=is_renewing)

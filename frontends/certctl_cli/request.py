@@ -19,6 +19,7 @@ from certctl_core.pki.names import (
     parse_uri,
     to_x509,
 )
+from certctl_core.pki.x509 import subject_name
 
 ALGORITHMS = {
     "ecdsa-p256": KeyAlgorithm.ECDSA_P256,
@@ -71,23 +72,30 @@ def read_names(
     return tuple(dict.fromkeys(names))
 
 
-def make(names: Sequence[GeneralName], algorithm: KeyAlgorithm) -> KeyAndRequest:
+def make(
+    names: Sequence[GeneralName],
+    algorithm: KeyAlgorithm,
+    *,
+    attributes: tuple[tuple[str, str], ...] = (),
+) -> KeyAndRequest:
     """Make a key and a request for these names; the first is the common name if it fits.
 
+    Args:
+        names: What is to be certified.
+        algorithm: Of the key.
+        attributes: What the subject has besides: (dotted OID, value).
+
     Raises:
-        PKIError: The linked OpenSSL lacks the algorithm.
+        PKIError: The linked OpenSSL lacks the algorithm, or an attribute's value does not fit.
     """
     key = generate(algorithm)
     first = names[0].value
-    attributes = (
-        [x509.NameAttribute(x509.NameOID.COMMON_NAME, first)]
-        if len(first) <= _MAX_COMMON_NAME and names[0].type is not NameType.URI
-        else []
-    )
+    fits = len(first) <= _MAX_COMMON_NAME and names[0].type is not NameType.URI
+    subject = subject_name(first if fits else None, attributes)
     request = (
         x509.CertificateSigningRequestBuilder()
-        .subject_name(x509.Name(attributes))
-        .add_extension(to_x509(names), critical=not attributes)
+        .subject_name(subject)
+        .add_extension(to_x509(names), critical=not subject.rdns)
         .sign(key, signature_hash(key.public_key()))  # type: ignore[arg-type]
     )
     return KeyAndRequest(

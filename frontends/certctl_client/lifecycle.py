@@ -162,7 +162,7 @@ class Certificates(Collection["Certificate"]):
         Args:
             reason: ``superseded`` …
             criteria: What they have in common: ``certificate_ids``, ``profile_id``,
-                ``issuer_id``, ``agent_id``, ``ca_key_id``, ``source``.
+                ``issuer_id``, ``agent_id``, ``ca_key_id``, ``spki_sha256``, ``source``.
             dry_run: Only count.
             expected_count: Refuse when another number matches.
 
@@ -299,6 +299,7 @@ class Profiles(Documents["Profile"]):
         *,
         issuer_id: str | None = None,
         names: Sequence[str] = (),
+        subject: str | None = None,
         key_algorithm: str | None = None,
     ) -> ProfilePreview:
         """Say what a profile leads to, and show a sample of it; nothing is stored.
@@ -307,6 +308,7 @@ class Profiles(Documents["Profile"]):
             profile: The members of a profile, or one as ``get`` gives it.
             issuer_id: Who would issue; the built-in authority when not given.
             names: Of the sample, up to 20.
+            subject: Of the sample's CSR, RFC 4514; its common name is the first of the names.
             key_algorithm: Of the sample's key; the first that is allowed when not given.
 
         Raises:
@@ -317,6 +319,8 @@ class Profiles(Documents["Profile"]):
             body["issuer_id"] = issuer_id
         if names:
             body["names"] = list(names)
+        if subject is not None:
+            body["subject"] = subject
         if key_algorithm is not None:
             body["key_algorithm"] = key_algorithm
         return cast("ProfilePreview", self._calls.call("profiles.preview", body=body))

@@ -28,14 +28,20 @@ class BulkCriteria(Input):
     ca_key_id: str | None = Field(
         None, pattern=r"^[0-9a-f]{40}$", description="With a version in use of this CA key."
     )
+    spki_sha256: str | None = Field(
+        None,
+        pattern=r"^[0-9A-Fa-f]{64}$",
+        description="With a valid version of this public key, in use or not; only such versions "
+        "are revoked, also of revoked and archived certificates.",
+    )
     source: Source | None = Field(None, description="That came from there; too broad alone.")
 
     @model_validator(mode="after")
     def _narrow_enough(self) -> Self:
         narrow = (self.certificate_ids, self.profile_id, self.issuer_id, self.agent_id)
-        if not any((*narrow, self.ca_key_id)):
+        if not any((*narrow, self.ca_key_id, self.spki_sha256)):
             message = (
-                "name certificate_ids, profile_id, issuer_id, agent_id or ca_key_id;"
+                "name certificate_ids, profile_id, issuer_id, agent_id, ca_key_id or spki_sha256;"
                 " a source alone is too broad"
             )
             raise ValueError(message)

@@ -50,7 +50,6 @@ AT_ONCE = 2000
 """So many are revoked before the request is answered; more are the work of a job."""
 _BATCH = 100
 _MOST_ERRORS = 1000
-_SETTLED = (Status.REVOKED, Status.ARCHIVED)
 _JOB_ATTEMPTS = 20
 _JOB_TIMEOUT = timedelta(hours=6)
 
@@ -108,7 +107,7 @@ class BulkRevocation:
             by_status = count_by_status(uow, wanted)
             unknown = _unknown(uow, wanted)
             matched = sum(by_status.values())
-            skipped = sum(by_status.get(status, 0) for status in _SETTLED)
+            skipped = sum(by_status.get(status, 0) for status in _settled(wanted))
             if body.expected_count not in {None, matched}:
                 raise CountMismatch(total_matched=matched, expected_count=body.expected_count)
             result = BulkResult(
@@ -190,7 +189,7 @@ class BulkRevocation:
         after = ""
         while True:
             with self._units.begin(actor, request_id=request_id) as uow:
-                batch = next_ids(uow, wanted, after=after, limit=_BATCH, leave_out=_SETTLED)
+                batch = next_ids(uow, wanted, after=after, limit=_BATCH, leave_out=_settled(wanted))
                 refused: list[tuple[str, CertctlError]] = []
                 for certificate_id in batch:
                     try:
@@ -198,6 +197,7 @@ class BulkRevocation:
                             uow,
                             certificate_id=certificate_id,
                             reason=reason.value,
+                            spki_sha256=wanted.spki_sha256,
                             invalidity_date=invalidity_date,
                         )
                     except (Conflict, CertificateNotFound) as error:
@@ -287,9 +287,15 @@ def _matching(criteria: BulkCriteria, scopes: Sequence[Resource] | None) -> Matc
         issuer_id=criteria.issuer_id,
         agent_id=criteria.agent_id,
         ca_key_id=criteria.ca_key_id,
+        spki_sha256=criteria.spki_sha256.lower() if criteria.spki_sha256 else None,
         source=criteria.source,
         scopes=None if scopes is None else tuple(scopes),
     )
+
+
+def _settled(wanted: Matching) -> tuple[Status, ...]:
+    """In which states there is nothing left to do; by key, what matches is valid in any state."""
+    return () if wanted.spki_sha256 else (Status.REVOKED, Status.ARCHIVED)
 
 
 def _scopes(stored: list[dict[str, str | None]] | None) -> tuple[Resource, ...] | None:

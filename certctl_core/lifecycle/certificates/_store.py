@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import base64
+from collections.abc import Iterator
+from datetime import datetime
 from typing import Any
 
 import sqlalchemy as sa
@@ -51,8 +53,10 @@ LISTED = [column for column in certificates.c if column.name != "search_text"]
 VIEWED = [column for column in versions.c if column.name not in {"csr_pem", "vendor_ref"}]
 
 
-def selection(query: CertificateQuery, scopes: list[Resource] | None) -> sa.Select[Any]:
-    """The filtered list, unsorted."""
+def selection(
+    query: CertificateQuery, scopes: list[Resource] | None, valid_at: datetime | None = None
+) -> sa.Select[Any]:
+    """The filtered list, unsorted; ``valid_at`` is the time for a filter by key."""
     c = certificates.c
     statement = sa.select(*LISTED)
     equal = {
@@ -85,9 +89,15 @@ def selection(query: CertificateQuery, scopes: list[Resource] | None) -> sa.Sele
     sort = (query.sort or "").removeprefix("-")
     if sort in {"expires_at", "expiresAt", "notAfter"}:
         statement = statement.where(c.expires_at.is_not(None))
-    if query.ca_key_id is not None:
-        statement = statement.where(_is_vouched_for(query.ca_key_id.lower()))
+    statement = statement.where(*_by_key(query, valid_at))
     return statement if scopes is None else statement.where(_is_within(scopes))
+
+
+def _by_key(query: CertificateQuery, valid_at: datetime | None) -> Iterator[sa.ColumnElement[bool]]:
+    if query.ca_key_id is not None:
+        yield _is_vouched_for(query.ca_key_id.lower())
+    if query.spki_sha256 is not None and valid_at is not None:
+        yield has_valid_version_of(query.spki_sha256.lower(), valid_at)
 
 
 def _is_within(scopes: list[Resource]) -> sa.ColumnElement[bool]:
@@ -104,6 +114,17 @@ def _is_vouched_for(ca_key_id: str) -> sa.ColumnElement[bool]:
         v.certificate_id == certificates.c.id,
         v.is_current.is_(True),
         v.ca_key_id == ca_key_id,
+        v.revoked_at.is_(None),
+    )
+
+
+def has_valid_version_of(spki_sha256: str, now: datetime) -> sa.ColumnElement[bool]:
+    """A version of this key has neither expired nor been revoked, in use or not."""
+    v = versions.c
+    return sa.exists().where(
+        v.certificate_id == certificates.c.id,
+        v.spki_sha256 == spki_sha256,
+        v.not_after > now,
         v.revoked_at.is_(None),
     )
 

@@ -98,6 +98,7 @@ certificate_versions = sa.Table(
     sa.Index("ix_certificate_versions_certificate_id_created_at", "certificate_id", "created_at"),
     sa.Index("ix_certificate_versions_serial_number", "serial_number"),
     sa.Index("ix_certificate_versions_created_at", "created_at"),
+    sa.Index("ix_certificate_versions_spki_sha256", "spki_sha256"),
     sa.Index(
         "uq_certificate_versions_issuer_ca_serial",
         "issuer_id",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from datetime import datetime
 from typing import Any
 
 import sqlalchemy as sa
@@ -10,6 +11,7 @@ import sqlalchemy as sa
 from certctl_core.kernel.db import Uow
 from certctl_core.kernel.operations import Resource
 from certctl_core.kernel.values import dataclass
+from certctl_core.lifecycle.certificates._store import has_valid_version_of
 from certctl_core.lifecycle.certificates._tables import certificate_versions as versions
 from certctl_core.lifecycle.certificates._tables import managed_certificates as certificates
 from certctl_core.lifecycle.certificates.types import Source, Status
@@ -25,6 +27,7 @@ class Matching:
         issuer_id: They belong to this issuer.
         agent_id: This agent holds the key of a version in use.
         ca_key_id: This CA key signed a version in use that is not revoked.
+        spki_sha256: A version of this public key is valid: neither expired nor revoked.
         source: Where they came from.
         scopes: What the actor may act on; None means everything.
     """
@@ -34,6 +37,7 @@ class Matching:
     issuer_id: str | None = None
     agent_id: str | None = None
     ca_key_id: str | None = None
+    spki_sha256: str | None = None
     source: Source | None = None
     scopes: tuple[Resource, ...] | None = None
 
@@ -42,7 +46,7 @@ def count_by_status(uow: Uow, wanted: Matching) -> dict[Status, int]:
     """How many certificates match, by status."""
     c = certificates.c
     number = sa.func.count().label("number")
-    statement = sa.select(c.status, number).where(*_conditions(wanted)).group_by(c.status)
+    statement = sa.select(c.status, number).where(*_conditions(wanted, uow.now)).group_by(c.status)
     return {Status(row.status): int(row.number) for row in uow.execute(statement)}
 
 
@@ -51,13 +55,13 @@ def next_ids(
 ) -> list[str]:
     """The ids of matching certificates that follow ``after``, in order of id."""
     c = certificates.c
-    statement = sa.select(c.id).where(c.id > after, *_conditions(wanted))
+    statement = sa.select(c.id).where(c.id > after, *_conditions(wanted, uow.now))
     if leave_out:
         statement = statement.where(c.status.not_in(leave_out))
     return list(uow.execute(statement.order_by(c.id).limit(limit)).scalars())
 
 
-def _conditions(wanted: Matching) -> list[sa.ColumnElement[bool]]:
+def _conditions(wanted: Matching, now: datetime) -> list[sa.ColumnElement[bool]]:
     c = certificates.c
     conditions: list[sa.ColumnElement[bool]] = []
     if wanted.certificate_ids is not None:
@@ -75,6 +79,8 @@ def _conditions(wanted: Matching) -> list[sa.ColumnElement[bool]]:
         conditions.append(
             _has_version(versions.c.ca_key_id == wanted.ca_key_id, versions.c.revoked_at.is_(None))
         )
+    if wanted.spki_sha256 is not None:
+        conditions.append(has_valid_version_of(wanted.spki_sha256, now))
     if wanted.scopes is not None:
         profiles = [scope.profile_id for scope in wanted.scopes if scope.profile_id]
         issuers = [scope.issuer_id for scope in wanted.scopes if scope.issuer_id]

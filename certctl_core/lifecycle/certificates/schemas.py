@@ -138,6 +138,11 @@ class CertificateQuery(ListQuery):
     ca_key_id: str | None = Field(
         None, max_length=40, description="A version in use was signed by this CA key."
     )
+    spki_sha256: str | None = Field(
+        None,
+        max_length=64,
+        description="A version that has neither expired nor been revoked has this public key.",
+    )
     profile_id: str | None = Field(None, max_length=128)
     source: Source | None = None
     expires_before: AwareDatetime | None = None

@@ -149,7 +149,9 @@ class CertificateService(CertificateStates):
         total = _store.TOTAL if scopes is None and not _is_filtered(query) else None
         return paginate(
             uow,
-            recipe(_store.selection, query, scopes),
+            recipe(
+                _store.selection, query, scopes, uow.now if query.spki_sha256 is not None else None
+            ),
             query=query,
             sorts=_store.SORTS,
             id_column=certificates.c.id,
@@ -483,6 +485,7 @@ class CertificateService(CertificateStates):
         serial: str | None = None,
         all_unexpired: bool = False,
         same_key: bool = False,
+        spki_sha256: str | None = None,
     ) -> list[VersionView]:
         """The versions that a revocation covers, newest first (spec 02 REV-1).
 
@@ -494,6 +497,7 @@ class CertificateService(CertificateStates):
             serial: Only the one with this canonical serial.
             all_unexpired: Every version that is still valid; the current ones if none is.
             same_key: Limits ``all_unexpired`` to the public keys of the current versions.
+            spki_sha256: Every version of this public key that is still valid, in use or not.
 
         Raises:
             NoVersionYet: It was never issued.
@@ -507,6 +511,11 @@ class CertificateService(CertificateStates):
             if row is None:
                 raise VersionNotFound(certificate_id=certificate_id)
             return [_store.version_view(row)]
+        if spki_sha256 is not None:
+            statement = statement.where(
+                versions.c.spki_sha256 == spki_sha256, versions.c.not_after > uow.now
+            )
+            return [_store.version_view(row) for row in uow.execute(statement)]
         current = uow.execute(statement.where(versions.c.is_current.is_(True))).all()
         if not current:
             raise NoVersionYet(certificate_id=certificate_id)
@@ -537,7 +546,8 @@ class CertificateService(CertificateStates):
         left = sa.select(v.id).where(
             v.certificate_id == certificate_id, v.is_current.is_(True), v.revoked_at.is_(None)
         )
-        if view.status is Status.REVOKED or uow.first(left.limit(1)) is not None:
+        is_settled = view.status in {Status.REVOKED, Status.ARCHIVED}
+        if is_settled or uow.first(left.limit(1)) is not None:
             uow.touch("certificates")
             return view
         view = self.swap_status(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import uuid
 from collections.abc import Callable
+from typing import Any
 
 from certctl_core.kernel.db import Uow
 from certctl_core.lifecycle.blocked_keys import BlockedKeyService, KeyLists
@@ -20,7 +21,12 @@ from certctl_core.lifecycle.issuance.results import Order
 from certctl_core.lifecycle.issuance.rules import decide
 from certctl_core.lifecycle.issuance.types import JobRef
 from certctl_core.lifecycle.issuers import IssuerService
-from certctl_core.lifecycle.profiles import ProfileService, ProfileView, validity
+from certctl_core.lifecycle.profiles import (
+    ProfileService,
+    ProfileView,
+    choose_attributes,
+    validity,
+)
 from certctl_core.pki.x509 import CSRInfo
 
 ApprovalGate = Callable[[Uow, CertificateView, ProfileView, JobRef | None], None]
@@ -105,12 +111,14 @@ class Decisions:
         verdicts = decide(
             csr, names, profile, key_in_use=kept, key_is_blocked=blocked, weak_key_list=weak
         )
+        attributes, said = choose_attributes(profile, csr.attributes)
+        verdicts += said
         raise_refusals(verdicts)
         self.gate(uow, view, profile, job)
         ekus = tuple(csr.ekus) or tuple(profile.allowed_ekus)
         lifetime = validity(profile, self._issuers.default_validity(issuer.id))
         idempotency_key = repeat_key or str(uuid.uuid4())
-        entry = {
+        entry: dict[str, Any] = {
             "decision": verdicts,
             "issuer_id": view.issuer_id,
             "certificate_id": view.id,
@@ -130,8 +138,10 @@ class Decisions:
             },
         }
         request = issue_request(
-            view, csr, names, profile, ekus, lifetime, order_id, idempotency_key
+            view, csr, names, profile, ekus, lifetime, order_id, idempotency_key, attributes
         )
+        if attributes:
+            entry["request"]["subject"] = request.subject
         return Order(
             order_id=order_id,
             view=view,

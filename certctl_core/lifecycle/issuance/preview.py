@@ -9,6 +9,7 @@ from datetime import timedelta
 from functools import lru_cache
 
 from certctl_core.kernel.clock import Clock
+from certctl_core.kernel.errors import FieldError, Invalid
 from certctl_core.lifecycle.authorities import (
     AuthorityKey,
     AuthorityService,
@@ -25,8 +26,10 @@ from certctl_core.lifecycle.issuance.schemas import (
 )
 from certctl_core.lifecycle.issuers import IssuerService
 from certctl_core.lifecycle.profiles import (
+    Level,
     ProfileBody,
     check_request,
+    choose_attributes,
     explain,
     is_short_lived,
     validity,
@@ -36,7 +39,7 @@ from certctl_core.pki.errors import PKIError
 from certctl_core.pki.keys import KeyAlgorithm, SigningKey, describe_key, generate
 from certctl_core.pki.names import GeneralName, sort_names
 from certctl_core.pki.serials import new_serial
-from certctl_core.pki.x509 import LeafSpec, build_leaf, describe, to_pem
+from certctl_core.pki.x509 import LeafSpec, build_leaf, describe, parse_attributes, to_pem
 
 _BACKDATE = timedelta(seconds=60)
 """As of the local CA (02 CERT-10)."""
@@ -76,6 +79,7 @@ class ProfilePreviewer:
 
         Raises:
             BadName: A sample name is not usable.
+            Invalid: The subject is no RFC 4514 name.
             IssuerNotFound: No such issuer.
         """
         profile = body.profile
@@ -87,6 +91,13 @@ class ProfilePreviewer:
         names = parse_names(body.names[0], body.names[1:])
         algorithm = body.key_algorithm or _first_allowed(profile, names)
         refusals = [item.text for item in sentences if item.level == "refusal"]
+        attributes, said = choose_attributes(profile, _attributes(body.subject))
+        refusals += [item.detail for item in said if not item.ok]
+        sentences += [
+            PreviewSentence(level=Level.WARNING.value, text=f"{_capital(item.detail)}.")
+            for item in said
+            if item.ok and item.detail
+        ]
         if algorithm is None:
             refusals.append("No key that can be made here is allowed.")
         else:
@@ -99,7 +110,8 @@ class ProfilePreviewer:
         findings: tuple[PreviewFinding, ...] = ()
         if algorithm is not None and self._issuers.is_local(body.issuer_id):
             try:
-                sample, findings = self._sample(body, names, algorithm, validity(profile, default))
+                lifetime = validity(profile, default)
+                sample, findings = self._sample(body, names, attributes, algorithm, lifetime)
             except PKIError as error:
                 refusals.append(error.detail)
             except AuthorityUnavailable as error:
@@ -116,6 +128,7 @@ class ProfilePreviewer:
         self,
         body: PreviewProfile,
         names: tuple[GeneralName, ...],
+        attributes: tuple[tuple[str, str], ...],
         algorithm: KeyAlgorithm,
         lifetime: timedelta,
     ) -> tuple[SampleCertificate, tuple[PreviewFinding, ...]]:
@@ -137,6 +150,7 @@ class ProfilePreviewer:
             crl_urls=urls.crl_of(serial) if profile.include_cdp and not short else (),
             ocsp_urls=urls.ocsp if profile.include_aia and not short else (),
             ca_issuer_urls=urls.ca_issuers if profile.include_aia else (),
+            subject_attributes=attributes,
         )
         leaf = build_leaf(spec, issuer=authority.template, key=_throwaway(_algorithm(authority)))
         found = tuple(
@@ -158,6 +172,18 @@ class ProfilePreviewer:
             ],
             size=len(to_pem(leaf)),
         ), found
+
+
+def _attributes(subject: str) -> tuple[tuple[str, str | bytes], ...]:
+    try:
+        return parse_attributes(subject)
+    except PKIError as error:
+        message = "is not an RFC 4514 name such as OU=Web,O=Example,C=DE"
+        raise Invalid(fields=[FieldError(field="subject", message=message)]) from error
+
+
+def _capital(text: str) -> str:
+    return text[:1].upper() + text[1:]
 
 
 def _algorithm(authority: AuthorityKey) -> KeyAlgorithm:

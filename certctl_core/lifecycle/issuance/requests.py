@@ -13,7 +13,7 @@ from certctl_core.lifecycle.profiles import ProfileView, Verdict
 from certctl_core.pki.errors import PKIError
 from certctl_core.pki.keys import ca_key_id
 from certctl_core.pki.names import GeneralName, NameType
-from certctl_core.pki.x509 import CSRInfo, parse_csr
+from certctl_core.pki.x509 import CSRInfo, parse_csr, subject_name
 
 _KEY_ID_BYTES = 20
 _MOST_NAMES = 100
@@ -73,8 +73,13 @@ def issue_request(  # noqa: PLR0917 - one call, names equal to the arguments
     lifetime: timedelta,
     order_id: str,
     idempotency_key: str,
+    attributes: tuple[tuple[str, str], ...],
 ) -> IssueRequest:
-    """What the issuer is asked for."""
+    """What the issuer is asked for.
+
+    Raises:
+        CSRRejected: The subject cannot be built from the common name and ``attributes``.
+    """
     by_type: dict[NameType, list[str]] = {}
     for name in names:
         by_type.setdefault(name.type, []).append(name.value)
@@ -82,6 +87,7 @@ def issue_request(  # noqa: PLR0917 - one call, names equal to the arguments
         csr_der=csr.der,
         csr_pem=csr.pem,
         common_name=view.common_name,
+        subject=_subject(view.common_name, attributes) if attributes else "",
         dns_names=tuple(by_type.get(NameType.DNS, ())),
         ip_addresses=tuple(by_type.get(NameType.IP, ())),
         emails=tuple(by_type.get(NameType.EMAIL, ())),
@@ -95,6 +101,13 @@ def issue_request(  # noqa: PLR0917 - one call, names equal to the arguments
         idempotency_key=idempotency_key,
         tag=f"certctl:{view.id}:{order_id}",
     )
+
+
+def _subject(common_name: str, attributes: tuple[tuple[str, str], ...]) -> str:
+    try:
+        return subject_name(common_name, attributes).rfc4514_string()
+    except PKIError as error:
+        raise CSRRejected(summary=str(error).rstrip("."), reasons=[str(error)]) from error
 
 
 def authority_key_id(leaf: x509.Certificate, issuing: x509.Certificate | None) -> str | None:

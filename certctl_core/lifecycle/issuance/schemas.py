@@ -54,6 +54,12 @@ class PreviewProfile(Input):
         max_length=20,
         description="Names of the sample; the first becomes its common name.",
     )
+    subject: str = Field(
+        "",
+        max_length=2000,
+        description="Subject of the sample's CSR, RFC 4514, such as `OU=Web,O=Example,C=DE`; its "
+        "common name is the first of the names.",
+    )
     key_algorithm: KeyAlgorithm | None = Field(
         None, description="Key of the sample; the first one allowed when absent."
     )

@@ -517,7 +517,7 @@ class IssuanceWorkflow:
                 serial=issued.serial_number,
                 certificate_id=order.view.id,
                 profile_id=order.profile.id,
-                subject=f"CN={order.view.common_name}",
+                subject=order.request.subject or f"CN={order.view.common_name}",
                 not_before=issued.not_before,
                 not_after=issued.not_after,
                 fingerprint_sha256=issued.fingerprint_sha256,

@@ -12,8 +12,8 @@ from certctl_core.lifecycle.profiles.events import (
     ProfileDeleted,
     ProfileUpdated,
 )
-from certctl_core.lifecycle.profiles.explanation import explain
-from certctl_core.lifecycle.profiles.rules import check_request, validity
+from certctl_core.lifecycle.profiles.explanation import Level, explain
+from certctl_core.lifecycle.profiles.rules import check_request, choose_attributes, validity
 from certctl_core.lifecycle.profiles.schemas import (
     CreateProfile,
     KeyRule,
@@ -32,6 +32,7 @@ __all__ = [
     "CreateProfile",
     "DefaultProfileStays",
     "KeyRule",
+    "Level",
     "ProfileBody",
     "ProfileCreated",
     "ProfileDeleted",
@@ -44,6 +45,7 @@ __all__ = [
     "ProfileView",
     "Verdict",
     "check_request",
+    "choose_attributes",
     "explain",
     "is_short_lived",
     "validity",

@@ -18,6 +18,7 @@ certificate_profiles = sa.Table(
     sa.Column("allowed_ekus", JSONDocument, nullable=False),
     sa.Column("required_san_patterns", JSONDocument, nullable=False),
     sa.Column("spiffe_uri_pattern", sa.String(512), nullable=False),
+    sa.Column("allowed_subject_attributes", JSONDocument, nullable=False),
     sa.Column("allow_short_lived", sa.Boolean, nullable=False),
     sa.Column("must_staple", sa.Boolean, nullable=False),
     sa.Column("requires_approval", sa.Boolean, nullable=False),

@@ -7,7 +7,7 @@ from datetime import timedelta
 from enum import StrEnum
 
 from certctl_core.kernel.values import dataclass
-from certctl_core.lifecycle.profiles.rules import validity
+from certctl_core.lifecycle.profiles.rules import stamps_beside_others, validity
 from certctl_core.lifecycle.profiles.schemas import ProfileBody
 from certctl_core.lifecycle.profiles.types import is_short_lived
 
@@ -103,9 +103,9 @@ def _keys(profile: ProfileBody) -> Iterator[Sentence]:
     if any(rule.algorithm == "ML-DSA" for rule in profile.allowed_key_algorithms):
         text = "ML-DSA certificates are understood by few clients so far (OpenSSL 3.5, Go 1.26)."
         yield Sentence(Level.WARNING, text)
-    if "timeStamping" in profile.allowed_ekus and len(profile.allowed_ekus) > 1:
-        text = "timeStamping must be alone: a CSR has to ask for it by itself (RFC 3161 §2.3)."
-        yield Sentence(Level.WARNING, text)
+    if stamps_beside_others(profile.allowed_ekus):
+        text = "timeStamping must be the only usage of a profile (RFC 3161 §2.3)."
+        yield Sentence(Level.REFUSAL, text)
 
 
 def _names(profile: ProfileBody) -> Iterator[Sentence]:
@@ -117,6 +117,13 @@ def _names(profile: ProfileBody) -> Iterator[Sentence]:
     yield Sentence(Level.INFO, text)
     if profile.spiffe_uri_pattern:
         text = f"Exactly one SPIFFE URI is demanded: {profile.spiffe_uri_pattern}."
+        yield Sentence(Level.INFO, text)
+    if profile.allowed_subject_attributes:
+        names = _and(profile.allowed_subject_attributes)
+        text = f"The subject is the common name and, where the CSR has them, {names}; nobody checks whether they are true."
+        yield Sentence(Level.WARNING, text)
+    else:
+        text = "The subject is the common name alone: what else the CSR's subject has is left out."
         yield Sentence(Level.INFO, text)
 
 

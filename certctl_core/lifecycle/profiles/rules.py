@@ -7,9 +7,12 @@ from collections.abc import Iterable, Sequence
 from datetime import timedelta
 from functools import lru_cache
 
-from certctl_core.lifecycle.profiles.types import ProfileTerms, Verdict
+from certctl_core.kernel.errors import FieldError
+from certctl_core.lifecycle.profiles.types import ProfileTerms, Verdict, is_short_lived
+from certctl_core.pki.errors import PKIError
 from certctl_core.pki.keys import KeyInfo
 from certctl_core.pki.names import GeneralName, NameType
+from certctl_core.pki.x509 import EKU_OIDS, attribute_label, check_subject_value, eku_oid
 
 
 @lru_cache(maxsize=512)
@@ -98,6 +101,68 @@ def _spiffe_rule(profile: ProfileTerms, names: Sequence[GeneralName]) -> list[Ve
     ok = len(uris) == 1 and bool(_spiffe(profile.spiffe_uri_pattern).fullmatch(uris[0]))
     detail = "" if ok else "exactly one SPIFFE URI that matches the profile is needed"
     return [Verdict(rule="profile.spiffe", ok=ok, detail=detail)]
+
+
+def choose_attributes(
+    profile: ProfileTerms, attributes: Sequence[tuple[str, str | bytes]]
+) -> tuple[tuple[tuple[str, str], ...], list[Verdict]]:
+    """Which attributes of a CSR's subject are certified, besides the common name (02 CERT-4).
+
+    What the profile does not allow is left out, and the verdict says so; what it allows must be
+    safe, or nothing is issued.
+
+    Args:
+        profile: The profile that governs the certificate.
+        attributes: (dotted OID, value) in the order of the subject.
+
+    Returns:
+        Those to certify, in their order, and what there is to say; nothing without attributes.
+    """
+    if not attributes:
+        return (), []
+    chosen: list[tuple[str, str]] = []
+    left_out: list[str] = []
+    faults: list[str] = []
+    for oid, value in attributes:
+        name = attribute_label(oid)
+        if name not in profile.allowed_subject_attributes:
+            left_out.append(name)
+        elif not isinstance(value, str):
+            faults.append(f"the subject's {name} is not text")
+        else:
+            try:
+                check_subject_value(oid, value)
+            except PKIError as error:
+                faults.append(error.detail)
+            chosen.append((oid, value))
+    if faults:
+        detail = "; ".join(fault.rstrip(".") for fault in faults)
+        return (), [Verdict(rule="profile.subject_attributes", ok=False, detail=detail)]
+    detail = ""
+    if left_out:
+        detail = f"left out of the subject: {', '.join(dict.fromkeys(left_out))}"
+    return tuple(chosen), [Verdict(rule="profile.subject_attributes", ok=True, detail=detail)]
+
+
+def stamps_beside_others(ekus: Sequence[str]) -> bool:
+    """Whether timeStamping is one usage of several (RFC 3161 §2.3: it must be the only one)."""
+    oids = {eku_oid(name) for name in ekus}
+    return len(oids) > 1 and EKU_OIDS["timeStamping"] in oids
+
+
+def impossible(profile: ProfileTerms) -> list[FieldError]:
+    """Members that contradict each other: nothing could be issued under such a profile."""
+    found = []
+    if stamps_beside_others(profile.allowed_ekus):
+        message = "timeStamping must be the only usage (RFC 3161 §2.3): make a profile for it alone"
+        found.append(FieldError(field="allowed_ekus", message=message))
+    if profile.must_staple and is_short_lived(profile):
+        message = "needs an OCSP pointer, which short-lived certificates do not carry"
+        found.append(FieldError(field="must_staple", message=message))
+    elif profile.must_staple and not profile.include_aia:
+        message = "needs the OCSP pointer: switch include_aia on"
+        found.append(FieldError(field="must_staple", message=message))
+    return found
 
 
 def validity(profile: ProfileTerms, issuer_default: timedelta) -> timedelta:

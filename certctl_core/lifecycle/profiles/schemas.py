@@ -11,12 +11,19 @@ from pydantic import Field, field_validator, model_validator
 from certctl_core.kernel.operations import Input, ListQuery, View, patch_of
 from certctl_core.lifecycle.profiles.types import is_short_lived
 from certctl_core.pki.errors import PKIError
-from certctl_core.pki.x509 import eku_oid
+from certctl_core.pki.x509 import SUBJECT_OIDS, eku_oid, known_attribute
 
 KeyFamily = Literal["RSA", "ECDSA", "Ed25519", "ML-DSA"]
 _MIN_RSA, _MIN_ECDSA = 2048, 256
 _SPIFFE_PATTERN = re.compile(r"spiffe://[a-z0-9._*-]+(/[A-Za-z0-9._*-]+)*")
 """The characters of a SPIFFE ID (SPIFFE-ID §2), and ``*``."""
+
+_OF_THE_NAMES = {
+    "CN": "every certificate has its common name",
+    "emailAddress": "mail addresses are subject alternative names (RFC 5280 §4.1.2.6)",
+}
+ATTRIBUTES = tuple(name for name in map(known_attribute, SUBJECT_OIDS) if name not in _OF_THE_NAMES)
+"""Subject attributes that a profile may allow."""
 
 
 class KeyRule(Input):
@@ -72,6 +79,12 @@ class ProfileBody(Input):
         description="If set, exactly one spiffe:// URI that matches it: `*` is one segment of the "
         "path, `/*` at the end one or more.",
     )
+    allowed_subject_attributes: list[str] = Field(
+        default_factory=list,
+        max_length=24,
+        description="Attributes of the CSR's subject that the certificate carries besides the "
+        "common name: `O`, `OU`, `C`, `ST`, `L`, `serialNumber` …; all others are left out.",
+    )
     allow_short_lived: bool = Field(
         default=False, description="Below one hour: no CRL or OCSP pointers, noRevAvail instead."
     )
@@ -121,6 +134,23 @@ class ProfileBody(Input):
             raise ValueError(message)
         return value
 
+    @field_validator("allowed_subject_attributes")
+    @classmethod
+    def _known_attributes(cls, value: list[str]) -> list[str]:
+        names = []
+        for text in value:
+            try:
+                name = known_attribute(text)
+            except PKIError as error:
+                known = ", ".join(ATTRIBUTES)
+                message = f"{text[:64]!r} is not known; known are {known}"
+                raise ValueError(message) from error
+            if name not in ATTRIBUTES:
+                message = f"{name} is not chosen here: {_OF_THE_NAMES[name]}"
+                raise ValueError(message)
+            names.append(name)
+        return list(dict.fromkeys(names))
+
     @model_validator(mode="after")
     def _consistent(self) -> Self:
         if self.allow_short_lived and not is_short_lived(self):
@@ -153,6 +183,7 @@ class ProfileView(View):
     allowed_ekus: list[str]
     required_san_patterns: list[str]
     spiffe_uri_pattern: str
+    allowed_subject_attributes: list[str]
     allow_short_lived: bool
     must_staple: bool
     requires_approval: bool

@@ -8,7 +8,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from certctl_core.kernel.db import RowView, Uow, paginate, recipe
-from certctl_core.kernel.errors import PreconditionFailed
+from certctl_core.kernel.errors import Invalid, PreconditionFailed
 from certctl_core.kernel.ids import Prefix, parse_id
 from certctl_core.kernel.operations import Page, Resource
 from certctl_core.lifecycle.profiles._tables import certificate_profiles as profiles
@@ -23,6 +23,7 @@ from certctl_core.lifecycle.profiles.events import (
     ProfileDeleted,
     ProfileUpdated,
 )
+from certctl_core.lifecycle.profiles.rules import impossible
 from certctl_core.lifecycle.profiles.schemas import (
     CreateProfile,
     ProfileBody,
@@ -92,9 +93,10 @@ class ProfileService:
         """Store a new profile; emits ``profile.created``.
 
         Raises:
-            Invalid: The chosen id is not an id.
+            Invalid: The chosen id is not an id, or nothing could be issued under the profile.
             ProfileNameTaken: Name or id exists.
         """
+        _require_possible(body)
         profile_id = parse_id(body.id) if body.id else uow.new_id(Prefix.PROFILE)
         values = body.model_dump(exclude={"id"})
         row = uow.first(
@@ -116,7 +118,9 @@ class ProfileService:
 
         Raises:
             ProfileNotFound, PreconditionFailed, ProfileNameTaken: As their names say.
+            Invalid: Nothing could be issued under the profile.
         """
+        _require_possible(body)
         before = self.get(uow, profile_id)
         if if_match is not None and before.version != if_match:
             raise PreconditionFailed
@@ -197,6 +201,12 @@ def _selection(query: ProfileQuery, scopes: list[Resource] | None) -> sa.Select[
         ids = [scope.profile_id for scope in scopes if scope.profile_id]
         statement = statement.where(profiles.c.id.in_(ids))
     return statement
+
+
+def _require_possible(body: ProfileBody) -> None:
+    faults = impossible(body)
+    if faults:
+        raise Invalid(fields=faults)
 
 
 _view = RowView(ProfileView)

@@ -38,6 +38,21 @@ class ProfileTerms(Protocol):
     """What the rules read of a profile; ``ProfileView`` has it all."""
 
     @property
+    def must_staple(self) -> bool:
+        """Whether certificates demand a stapled OCSP answer."""
+        ...
+
+    @property
+    def include_aia(self) -> bool:
+        """Whether certificates point at OCSP."""
+        ...
+
+    @property
+    def allow_short_lived(self) -> bool:
+        """Whether it may be short-lived."""
+        ...
+
+    @property
     def enabled(self) -> bool:
         """Whether anything is issued under it."""
         ...
@@ -60,6 +75,11 @@ class ProfileTerms(Protocol):
     @property
     def spiffe_uri_pattern(self) -> str:
         """Pattern of the one SPIFFE URI, or empty."""
+        ...
+
+    @property
+    def allowed_subject_attributes(self) -> Sequence[str]:
+        """What a subject may carry besides its common name, as ``known_attribute`` spells it."""
         ...
 
     @property

@@ -2,15 +2,25 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import sqlalchemy as sa
+from cryptography import x509
 
 from certctl_core.kernel.db import Uow
-from certctl_core.lifecycle.authorities import AuthorityKey, AuthorityService, UnknownAuthority
+from certctl_core.lifecycle.authorities import (
+    AuthorityKey,
+    AuthorityService,
+    CAKeyState,
+    UnknownAuthority,
+)
 from certctl_core.lifecycle.certificates import CertificateService, NoVersionYet, VersionView
 from certctl_core.lifecycle.revocation._tables import certificate_revocations
 from certctl_core.lifecycle.revocation.crl import CRLService
 from certctl_core.lifecycle.revocation.errors import (
+    CANotTrusted,
     CRLNotPublished,
+    CRLUnavailable,
     NoPublishing,
     PKIIssuerNotFound,
 )
@@ -18,9 +28,13 @@ from certctl_core.lifecycle.revocation.schemas import CRLCheckView, DeltaCheckVi
 from certctl_core.lifecycle.revocation.types import COMPLETE, DELTA, Partition, StoredCRL
 from certctl_core.pki.crl import CRLEntry, find_entry, inspect_crl, verify_crl
 from certctl_core.pki.errors import PKIError
+from certctl_core.pki.keys import ca_key_id
+from certctl_core.pki.serials import canonical
 from certctl_core.pki.x509 import describe, split_pem
 
 _LATE = "The certificate is revoked, but the list that is published does not have it."
+_STOLEN = "The key of the CA {subject} is compromised: trust no certificate and no list of it."
+_CA_REVOKED = "The certificate of the CA {subject} is revoked ({reason}): trust nothing below it."
 _NO_DELTA = "The list names a delta that is not published."
 
 
@@ -48,6 +62,7 @@ class CRLChecker:
             CertificateNotFound, NoVersionYet: As named.
             NoPublishing: The issuer publishes its lists itself.
             CRLNotPublished: The certificate names a list that is not there.
+            CANotTrusted: There is no list because the CA itself is compromised or revoked.
             CRLSigningForbidden, CRLUnavailable: As of ``CRLService.current``.
         """
         view = self._certificates.get(uow, certificate_id)
@@ -58,11 +73,17 @@ class CRLChecker:
         urls = describe(split_pem(version.pem_chain)[0]).crl_urls
         part, url = _named(key, urls)
         is_revoked = _is_revoked(uow, version)
-        crl = self._current(key, part)
+        untrusted = self._untrusted(uow, key)
+        try:
+            crl = self._current(key, part)
+        except CRLUnavailable as error:
+            if untrusted is None:
+                raise
+            raise CANotTrusted(problem=untrusted) from error
         info, serial = inspect_crl(crl.der), version.serial_number
         entry, fault = find_entry(crl.der, serial), _fault(crl, key)
         delta = self._delta(key, serial) if info.names_delta else None
-        problem = fault
+        problem = untrusted or fault
         if problem is None and info.names_delta and delta is None:
             problem = _NO_DELTA
         # An expired certificate leaves the list (RFC 5280 §3.3).
@@ -93,6 +114,22 @@ class CRLChecker:
             return self._authorities.authority_key(version.ca_key_id or "", version.issuer_id)
         except UnknownAuthority as error:
             raise NoPublishing(issuer_id=version.issuer_id) from error
+
+    def _untrusted(self, uow: Uow, key: AuthorityKey) -> str | None:
+        """Why nothing that the CA has signed can be trusted, a list of it included; or None."""
+        path = (key.certificate, *key.above)
+        for ca in path:
+            try:
+                known = self._authorities.authority_key(ca_key_id(ca.public_key()))
+            except UnknownAuthority:
+                continue
+            if known.state is CAKeyState.COMPROMISED:
+                return _STOLEN.format(subject=ca.subject.rfc4514_string())
+        for ca, parent in pairwise(path):
+            reason = _reason_of(uow, ca, ca_key_id(parent.public_key()))
+            if reason is not None:
+                return _CA_REVOKED.format(subject=ca.subject.rfc4514_string(), reason=reason)
+        return None
 
     def _current(self, key: AuthorityKey, part: str) -> StoredCRL:
         try:
@@ -142,6 +179,17 @@ def _is_revoked(uow: Uow, version: VersionView) -> bool:
         )
     )
     return found is not None
+
+
+def _reason_of(uow: Uow, ca: x509.Certificate, signer: str) -> str | None:
+    """Why the certificate of a CA is revoked; None when it is not."""
+    r = certificate_revocations.c
+    found: str | None = uow.scalar(
+        sa.select(r.reason).where(
+            r.ca_key_id == signer, r.serial_number == canonical(ca.serial_number)
+        )
+    )
+    return found
 
 
 def _fault(crl: StoredCRL, key: AuthorityKey) -> str | None:

@@ -75,6 +75,14 @@ class CRLNotPublished(NotFound):
     text = "The certificate points at the partition {part} of the CRL, which is not published."
 
 
+class CANotTrusted(Conflict):
+    """The CA of a certificate is compromised or revoked, and has no list any more."""
+
+    code = "ca_not_trusted"
+    text = "There is no list of this CA any more. {problem}"
+    hint = "Replace the certificate: nothing that this CA has signed can be trusted."
+
+
 class CRLUnavailable(Internal):
     """No CRL could be made and no valid older one exists."""
 

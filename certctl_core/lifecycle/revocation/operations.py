@@ -17,6 +17,7 @@ from certctl_core.lifecycle.revocation.crl_check import CRLChecker
 from certctl_core.lifecycle.revocation.errors import (
     AlreadyRevoked,
     BadRevocationReason,
+    CANotTrusted,
     CRLNotPublished,
     CRLSigningForbidden,
     CRLUnavailable,
@@ -80,6 +81,7 @@ def operations(
             scope=body.scope,
             serial=body.serial,
             invalidity_date=body.invalidity_date,
+            scopes=call.scopes,
         )
 
     return (
@@ -152,6 +154,7 @@ def operations(
                 CertificateNotFound,
                 NoVersionYet,
                 NoPublishing,
+                CANotTrusted,
                 CRLNotPublished,
                 CRLSigningForbidden,
                 CRLUnavailable,

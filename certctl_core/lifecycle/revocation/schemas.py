@@ -21,6 +21,14 @@ class RevokeCertificate(Input):
     )
 
 
+class SameKeyView(View):
+    """Certificates that are still valid with a key that somebody else may have."""
+
+    spki_sha256: str
+    total: int = Field(description="All of them, also those that you may not revoke.")
+    certificate_ids: list[str] = Field(description="Those that you may revoke, in order of id.")
+
+
 class RevocationView(View):
     """What was revoked."""
 
@@ -29,6 +37,10 @@ class RevocationView(View):
     serials: list[str]
     reason: str
     revoked_at: datetime
+    same_key: list[SameKeyView] = Field(
+        description="After `keyCompromise`: what else is valid with a key of these. Revoke it with "
+        "`POST /certificates/bulk-revoke` and the `spki_sha256`."
+    )
 
 
 class UnholdView(View):

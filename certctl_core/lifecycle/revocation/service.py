@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import datetime
 
 import sqlalchemy as sa
@@ -16,9 +16,12 @@ from certctl_core.lifecycle.blocked_keys import BlockedKeyService
 from certctl_core.lifecycle.certificates import (
     CertificateService,
     CertificateView,
+    Matching,
     NoVersionYet,
     Status,
     VersionView,
+    count_by_status,
+    next_ids,
 )
 from certctl_core.lifecycle.issuers import IssuerService
 from certctl_core.lifecycle.profiles import ProfileService
@@ -31,7 +34,7 @@ from certctl_core.lifecycle.revocation.errors import (
 )
 from certctl_core.lifecycle.revocation.events import CertificateRevoked, CertificateUnheld
 from certctl_core.lifecycle.revocation.responses import ResponseCache
-from certctl_core.lifecycle.revocation.schemas import RevocationView, UnholdView
+from certctl_core.lifecycle.revocation.schemas import RevocationView, SameKeyView, UnholdView
 from certctl_core.lifecycle.revocation.types import Scope
 from certctl_core.pki.crl import encode_entry
 from certctl_core.pki.errors import PKIError
@@ -71,7 +74,9 @@ class RevocationService:
         reason: str = "unspecified",
         scope: Scope | None = None,
         serial: str | None = None,
+        spki_sha256: str | None = None,
         invalidity_date: datetime | None = None,
+        scopes: Sequence[Resource] | None = None,
     ) -> RevocationView:
         """Revoke versions of a certificate (RFC 5280 §5.3.1).
 
@@ -88,7 +93,10 @@ class RevocationService:
                 is every valid version with a current one's key.
             serial: Only the version with this serial, in any spelling. An old one leaves the
                 certificate as it is.
+            spki_sha256: Every valid version of this public key, in use or not, also of an
+                archived certificate.
             invalidity_date: Goes into the CRL entry.
+            scopes: What the actor may revoke; limits the certificates that the answer names.
 
         Raises:
             CertificateNotFound, VersionNotFound: As named.
@@ -99,7 +107,7 @@ class RevocationService:
         cause = _reason(reason)
         self._certificates.lock(uow, certificate_id)
         view = self._certificates.get(uow, certificate_id)
-        versions = self._covered(uow, view, cause, scope, serial)
+        versions = self._covered(uow, view, cause, scope, serial, key=spki_sha256)
         profile = self._profiles.resolve(uow, view.certificate_profile_id)
         added = [
             self._add_row(
@@ -110,9 +118,12 @@ class RevocationService:
         self._certificates.mark_revoked(
             uow, certificate_id, [item.id for item in versions], reason=cause.value
         )
+        same_key: list[SameKeyView] = []
         if cause is CRLReason.KEY_COMPROMISE:
             for digest in sorted({item.spki_sha256 for item in versions}):
                 self._blocked_keys.block_compromised(uow, digest, certificate_id=certificate_id)
+                if spki_sha256 is None:  # who revokes by key gets to the others anyway
+                    same_key += _same_key(uow, digest, scopes)
         self._invalidate(uow, [(item.issuer_id, item.serial_number) for item in versions])
         if any(added) and not all(self._is_told(item.issuer_id) for item in versions):
             self._enqueue_notice(uow, view)
@@ -132,6 +143,7 @@ class RevocationService:
             serials=[item.serial_number for item in versions],
             reason=cause.value,
             revoked_at=uow.now,
+            same_key=same_key,
         )
 
     @staticmethod
@@ -215,8 +227,10 @@ class RevocationService:
         cause: CRLReason,
         scope: Scope | None,
         serial: str | None,
+        *,
+        key: str | None,
     ) -> list[VersionView]:
-        if view.status is Status.ARCHIVED:
+        if view.status is Status.ARCHIVED and key is None:
             raise NotRevocable(certificate_id=view.id, status=view.status.value)
         compromised = scope is None and cause is CRLReason.KEY_COMPROMISE
         try:
@@ -226,6 +240,7 @@ class RevocationService:
                 serial=_serial(serial),
                 all_unexpired=compromised or scope is Scope.ALL_UNEXPIRED,
                 same_key=compromised,
+                spki_sha256=key,
             )
         except NoVersionYet as error:
             raise NotRevocable(certificate_id=view.id, status="not issued yet") from error
@@ -289,6 +304,16 @@ class RevocationService:
                 scope=Resource(profile_id=view.certificate_profile_id, issuer_id=view.issuer_id),
             ),
         )
+
+
+def _same_key(uow: Uow, digest: str, scopes: Sequence[Resource] | None) -> list[SameKeyView]:
+    """What is still valid with a key; empty when nothing is."""
+    total = sum(count_by_status(uow, Matching(spki_sha256=digest)).values())
+    if not total:
+        return []
+    mine = Matching(spki_sha256=digest, scopes=None if scopes is None else tuple(scopes))
+    ids = next_ids(uow, mine, after="", limit=total)
+    return [SameKeyView(spki_sha256=digest, total=total, certificate_ids=ids)]
 
 
 def _reason(text: str) -> CRLReason:

@@ -96,14 +96,23 @@ class Renewal(TypedDict):
     issued: Issued | None
 
 
+class SameKey(TypedDict):
+    """Certificates that are still valid with a key that somebody else may have."""
+
+    spki_sha256: str
+    total: int
+    certificate_ids: list[str]
+
+
 class Revocation(TypedDict):
-    """What was revoked."""
+    """What was revoked; ``same_key`` after ``keyCompromise``."""
 
     status: str
     certificate_id: str
     serials: list[str]
     reason: str
     revoked_at: str
+    same_key: list[SameKey]
 
 
 class Unhold(TypedDict):

@@ -24,6 +24,7 @@ class Profile(TypedDict):
     allowed_ekus: list[str]
     required_san_patterns: list[str]
     spiffe_uri_pattern: str
+    allowed_subject_attributes: list[str]
     allow_short_lived: bool
     must_staple: bool
     requires_approval: bool

@@ -20,6 +20,7 @@ _FILTERS = (
     "issuer_id",
     "profile_id",
     "source",
+    "spki_sha256",
     "expires_before",
     "expires_after",
     "include_archived",
@@ -188,9 +189,19 @@ def _page(
         revocation=_revocation(pages, details.get("details"), version),
         crl=_said(pages, "crl.check", certificate_id),
         ocsp=_said(pages, "ocsp.check", certificate_id),
+        same_key=_same_key(pages, view, version),
         open_dialog=open_dialog,
         **values,
     )
+
+
+def _same_key(pages: Pages, view: Values, version: Values | None) -> Values | None:
+    """What is still valid with the compromised key of a certificate: the first ones, and how many."""
+    if view["revocation_reason"] != "keyCompromise" or not version:
+        return None
+    query = {"spki_sha256": version["spki_sha256"], "include_archived": "true", "page_size": "10"}
+    found = pages.call("certificates.list", query=query)
+    return found if found["total"] else None
 
 
 def _root(pages: Pages, version: Values | None) -> list[Values]:

@@ -12,7 +12,7 @@ from certctl_core.kernel.errors import FieldError, Invalid
 from certctl_flask.views.base import Pages, Values, lines, list_state
 from certctl_flask.views.choices import choices
 
-_CRITERIA = ("profile_id", "issuer_id", "agent_id", "ca_key_id", "source")
+_CRITERIA = ("profile_id", "issuer_id", "agent_id", "ca_key_id", "spki_sha256", "source")
 _DIGEST = re.compile(r"[0-9A-Fa-f]{64}")
 _MARKS = (
     ("-----BEGIN CERTIFICATE-----", "certificate_pem"),
@@ -31,7 +31,7 @@ def _many(blueprint: Blueprint, pages: Pages) -> None:
     @blueprint.get("/ui/certificates/revoke-many")
     def revoke_many() -> Response:
         pages.require("certificate.bulk_revoke")
-        form = {name: request.args.get(name, "") for name in _CRITERIA}
+        form = {name: request.args.get(name, "") for name in (*_CRITERIA, "reason")}
         return _many_page(pages, form=form)
 
     @blueprint.post("/ui/certificates/revoke-many/preview")

@@ -31,6 +31,14 @@ _FLAGS = (
     "enabled",
 )
 
+_FIELDS = {
+    "allowed_ekus": "ekus",
+    "allowed_key_algorithms": "key_algorithms",
+    "default_validity_seconds": "default_validity",
+    "max_ttl_seconds": "max_ttl",
+}
+"""Members of a profile that the editor calls otherwise."""
+
 
 def add(blueprint: Blueprint, pages: Pages) -> None:
     """Mount everything below ``/ui/issuers`` and ``/ui/profiles``."""
@@ -162,6 +170,7 @@ def _profiles(blueprint: Blueprint, pages: Pages) -> None:
             body: Values = {"profile": {**_profile_body(), "name": "sample"}}
             if names:
                 body["names"] = names[:20]
+            body["subject"] = request.form.get("sample_subject", "").strip()
             preview = pages.call("profiles.preview", body=body)
         except CertctlError as error:
             problem = problem_of(error)
@@ -223,6 +232,9 @@ def _profile_form(
 ) -> AnyResponse:
     chosen = form.get("key_algorithms") or []
     form["key_algorithms"] = chosen if isinstance(chosen, list) else [chosen]
+    if "errors" in values:
+        errors = values["errors"].items()
+        values["errors"] = {_FIELDS.get(name, name): message for name, message in errors}
     return pages.render(
         "profiles/form.html", "profiles", status=status, profile=profile, form=form, **values
     )
@@ -243,6 +255,9 @@ def _profile_body() -> Values:
         "allowed_ekus": lines(form.get("ekus")),
         "required_san_patterns": lines(form.get("required_san_patterns")),
         "spiffe_uri_pattern": form.get("spiffe_uri_pattern", "").strip(),
+        "allowed_subject_attributes": form.get("allowed_subject_attributes", "")
+        .replace(",", " ")
+        .split(),
         **{name: form.get(name) in {"true", "on"} for name in _FLAGS},
     }
 
@@ -276,6 +291,7 @@ def _form_of(view: Values) -> Values:
         "default_validity": _length(view["default_validity_seconds"]),
         "max_ttl": _length(view["max_ttl_seconds"]),
         "required_san_patterns": "\n".join(view["required_san_patterns"]),
+        "allowed_subject_attributes": " ".join(view["allowed_subject_attributes"]),
     }
 
 
@@ -290,6 +306,7 @@ _BLANK: Values = {
     "max_ttl": "",
     "required_san_patterns": "",
     "spiffe_uri_pattern": "",
+    "allowed_subject_attributes": "",
     "include_aia": True,
     "include_cdp": True,
     "enabled": True,

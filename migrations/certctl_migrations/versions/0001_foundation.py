@@ -380,6 +380,7 @@ def upgrade() -> None:
         sa.Column("allowed_ekus", JSONDocument, nullable=False),
         sa.Column("required_san_patterns", JSONDocument, nullable=False),
         sa.Column("spiffe_uri_pattern", sa.String(length=512), nullable=False),
+        sa.Column("allowed_subject_attributes", JSONDocument, nullable=False),
         sa.Column("allow_short_lived", sa.Boolean(), nullable=False),
         sa.Column("must_staple", sa.Boolean(), nullable=False),
         sa.Column("requires_approval", sa.Boolean(), nullable=False),
@@ -1460,6 +1461,9 @@ def upgrade() -> None:
         "certificate_versions",
         ["serial_number"],
         unique=False,
+    )
+    op.create_index(
+        "ix_certificate_versions_spki_sha256", "certificate_versions", ["spki_sha256"], unique=False
     )
     op.create_index(
         "uq_certificate_versions_issuer_ca_serial",

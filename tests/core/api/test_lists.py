@@ -137,7 +137,7 @@ def odd_value(column: sa.Column[Any], number: int, at: int, least: int) -> Any:
         choices = SHAPES.get(column.name, OBJECTS)
         if column.name in {"sans", "redacted_keys", "notifiers", "allowed_ekus"}:
             choices = TEXT_LISTS
-        if column.name == "required_san_patterns":
+        if column.name in {"required_san_patterns", "allowed_subject_attributes"}:
             choices = TEXT_LISTS
         return choices[at % len(choices)]
     if isinstance(kind, UTCDateTime):

@@ -7,6 +7,7 @@ import subprocess
 from collections.abc import Callable
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 from cryptography import x509
@@ -396,6 +397,26 @@ def test_a_stolen_key_of_a_tree_is_ended_by_its_id(tree: Tree, level: str) -> No
     assert tree.status(certificate_of(stolen), leaf) == "unauthorized"
     with pytest.raises(CertctlError, match="cannot"):
         tree.leaf("two.example.test")
+
+
+@pytest.mark.spec("02/OPS-4")
+def test_the_check_of_a_leaf_tells_that_its_ca_is_revoked(tree: Tree) -> None:
+    root = tree.own_root()
+    child = tree.child(root, "Child")
+    tree.issue_by(child)
+    tree.leaf()
+    (leaf,) = tree.core.call("certificates.list").data
+
+    def check() -> Any:
+        return tree.core.call("crl.check", path={"certificate_id": leaf.id})
+
+    assert check().problem is None
+    tree.issue_by(root)
+    tree.revoke(child, reason="cessationOfOperation")
+    found = check()
+
+    assert (found.is_listed, found.is_verified) == (False, True)
+    assert "certificate of the CA CN=Child is revoked (cessationOfOperation)" in found.problem
 
 
 @pytest.mark.spec("02/HIER-1", "02/HIER-9", "02/CA-4", "02/ROT-2")

@@ -88,6 +88,41 @@ def test_bodies_that_are_refused(core: Core, body: dict[str, object]) -> None:
     assert core.call("profiles.list").total == 1
 
 
+@pytest.mark.spec("02/CERT-8", "02/CERT-16")
+@pytest.mark.parametrize(
+    ("body", "field", "word"),
+    [
+        ({"allowed_ekus": ["timeStamping", "serverAuth"]}, "allowed_ekus", "the only usage"),
+        ({"allowed_ekus": ["clientAuth", "1.3.6.1.5.5.7.3.8"]}, "allowed_ekus", "RFC 3161"),
+        ({"must_staple": True, "include_aia": False}, "must_staple", "switch include_aia on"),
+        (
+            {"must_staple": True, "allow_short_lived": True, "max_ttl_seconds": 600},
+            "must_staple",
+            "short-lived",
+        ),
+    ],
+)
+@ONE_ENGINE
+def test_what_could_never_be_issued_is_not_saved(
+    core: Core, body: dict[str, object], field: str, word: str
+) -> None:
+    def faults(name: str, **arguments: object) -> list[tuple[str, bool]]:
+        with pytest.raises(CertctlError) as caught:
+            core.call(name, **arguments)  # type: ignore[arg-type] # path and body by name
+        assert caught.value.code == "validation_error"
+        return [(fault.field, word in fault.message) for fault in caught.value.fields]
+
+    path = {"profile_id": profile(core, "Other").id}
+    whole = {"name": "Own", **body}
+    assert faults("profiles.create", body=whole) == [(field, True)]
+    assert faults("profiles.replace", path=path, body=whole) == [(field, True)]
+    assert faults("profiles.update", path=path, body=body) == [(field, True)]
+    assert core.call("profiles.get", path=path).version == 1
+    preview = core.call("profiles.preview", body={"profile": whole})
+    assert not preview.would_issue
+    profile(core, "Stamps", allowed_ekus=["timeStamping"])
+
+
 def test_names_uses_and_versions(core: Core) -> None:
     made, other = profile(core, "One"), profile(core, "Two")
 

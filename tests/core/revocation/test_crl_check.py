@@ -13,7 +13,7 @@ from cryptography import x509
 from certctl_core.app import Core
 from certctl_core.kernel.actors import Actor, ActorType
 from certctl_core.kernel.errors import Forbidden, NotFound, NotSupported
-from certctl_core.lifecycle.revocation.errors import CRLNotPublished
+from certctl_core.lifecycle.revocation.errors import CANotTrusted, CRLNotPublished
 from certctl_core.testing.fakes import FakeClock
 from tests.core.revocation.support import Issued, Web, make, revoke, sql
 from tests.core.revocation.test_crl_parts import BASE, path_of, settings_for
@@ -106,6 +106,24 @@ class TestComplete:
             check(core, made, actor=nobody)
         with pytest.raises(NotFound):
             core.call("crl.check", path={"certificate_id": "cert-none"})
+
+    @pytest.mark.spec("02/ROT-6")
+    def test_a_compromised_ca_is_the_problem(self, core: Core, web: Web, clock: FakeClock) -> None:
+        made = make(core)
+        assert check(core, made).problem is None
+        path = {"issuer_id": "iss-local", "ca_key_id": web.key().ca_key_id}
+        core.call("ca.mark_compromised", path=path, body={"note": "gone"})
+
+        view = check(core, made)
+
+        assert not view.is_listed
+        assert "The key of the CA CN=certctl Local CA" in view.problem
+        assert "is compromised" in view.problem
+        clock.advance(timedelta(days=3))
+        core.pki.forget()
+        with pytest.raises(CANotTrusted) as caught:
+            check(core, made)
+        assert "is compromised" in caught.value.detail
 
 
 class TestParts:

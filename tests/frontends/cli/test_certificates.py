@@ -11,6 +11,7 @@ import pytest
 from certctl_cli.reasons import REASONS
 from cryptography import x509
 
+from certctl_core.pki.keys import KeyAlgorithm, generate
 from certctl_core.pki.reasons import CRLReason
 from certctl_core.testing.factories import make_csr
 from tests.frontends.cli.conftest import Run
@@ -82,6 +83,25 @@ class TestIssue:
         assert result.code == 0, result.err
         version = result.json["version"]
         assert (version["key_algorithm"], version["key_size"]) == ("ML-DSA", 65)
+
+    @pytest.mark.spec("02/CERT-4")
+    def test_the_subject_carries_what_the_profile_allows(
+        self, certctl: Run, live: Live, tmp_path: Path
+    ) -> None:
+        body = {"name": "Departments", "allowed_subject_attributes": ["O", "C"]}
+        profile = live.core.call("profiles.create", body=body)
+        subject = "OU=Web,O=Example,C=DE"
+        issue = ("issue", "dept.example.test", "--profile", profile.id, "--out", str(tmp_path))
+        result = certctl(*issue, "--subject", subject)
+
+        assert result.code == 0, result.err
+        leaf = x509.load_pem_x509_certificate((tmp_path / "cert.pem").read_bytes())
+        assert leaf.subject.rfc4514_string() == "CN=dept.example.test,O=Example,C=DE"
+        assert "Subject beside CN" in certctl("profiles", "show", profile.id).out
+        preview = certctl("profiles", "preview", profile.id, "--subject", subject)
+        assert "warning: Left out of the subject: OU." in preview.out
+        for wrong in (("--subject", "Example"), ("--subject", subject, "--csr", __file__)):
+            assert certctl(*issue, "--force", *wrong).code == 2
 
     def test_renews_what_a_request_names(self, certctl: Run, tmp_path: Path) -> None:
         csr, out = tmp_path / "my.csr", tmp_path / "out"
@@ -363,3 +383,29 @@ class TestCertificates:
 
 def test_reasons_are_those_of_the_server() -> None:
     assert tuple(CRLReason) == REASONS
+
+
+@pytest.mark.spec("02/REV-1")
+def test_a_stolen_key_is_followed_to_every_certificate(certctl: Run, tmp_path: Path) -> None:
+    key = generate(KeyAlgorithm.ECDSA_P256)
+    ids = []
+    for name in ("first", "second", "third"):
+        csr = tmp_path / f"{name}.csr"
+        csr.write_text(make_csr(f"{name}.key.example.com", key=key))
+        out = str(tmp_path / name)
+        ids.append(certctl("issue", "--csr", str(csr), "--out", out, "--json").json["certificate"])
+    others = [found["id"] for found in ids[1:]]
+    revoke = ("certificates", "revoke", "first.key.example.com", "--reason", "keyCompromise")
+
+    answer = certctl(*revoke, "--yes")
+
+    assert "2 certificate(s) are still valid with this key" in answer.err
+    assert all(name in answer.err for name in others)
+    command = answer.err.partition("Revoke them too: certctl ")[2].split()
+    digest = command[command.index("--key") + 1]
+    assert certctl("certificates", "list", "--key", digest, "--json").json["total"] == 2
+    done = certctl(*command, "--yes")
+    assert (done.code, done.out.strip()) == (
+        0,
+        "Revoked 2 certificate(s); 0 revoked or archived before.",
+    )

@@ -234,6 +234,7 @@ def _certificate(tab: str = "overview", **more: Any) -> Context:
             targets=data.TARGETS,
             events=data.EVENTS[:4],
             open_job=None,
+            same_key=None,
             revocation={
                 "crl_url": "http://pki.example.test/.well-known/pki/crl/iss-local",
                 "ocsp_url": "http://pki.example.test/.well-known/pki/ocsp/iss-local",
@@ -261,6 +262,12 @@ def _certificate(tab: str = "overview", **more: Any) -> Context:
 def _revoked() -> Context:
     certificate = data.CERTIFICATES[8] | {"revocation_reason": "certificateHold"}
     return _certificate(certificate=certificate, open_dialog="", revocation=None)
+
+
+def _stolen() -> Context:
+    certificate = data.CERTIFICATES[8] | {"revocation_reason": "keyCompromise"}
+    same_key = rows(data.CERTIFICATES[:3], 12)
+    return _certificate(certificate=certificate, same_key=same_key, revocation=None)
 
 
 def _pending(**more: Any) -> Context:
@@ -368,6 +375,7 @@ _PROFILE_FORM = {
     "min_size_ECDSA": 256,
     "min_size_RSA": 2048,
     "ekus": "serverAuth",
+    "allowed_subject_attributes": "O OU",
     "default_validity": "90d",
     "max_ttl": "398d",
     "enabled": True,
@@ -492,6 +500,7 @@ PAGES: dict[str, tuple[str, Context]] = {
     "certificate-deployments": ("certificates/detail.html", _certificate("deployments")),
     "certificate-events": ("certificates/detail.html", _certificate("events")),
     "certificate-revoked": ("certificates/detail.html", _revoked()),
+    "certificate-stolen-key": ("certificates/detail.html", _stolen()),
     "certificate-pending": ("certificates/detail.html", _pending()),
     "certificate-pending-versions": ("certificates/detail.html", _pending(tab="versions")),
     "certificate-pending-deployments": ("certificates/detail.html", _pending(tab="deployments")),

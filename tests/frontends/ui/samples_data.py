@@ -353,6 +353,7 @@ def profile(**more: Any) -> Row:
         "allowed_ekus": ["serverAuth"],
         "required_san_patterns": [],
         "spiffe_uri_pattern": "",
+        "allowed_subject_attributes": [],
         "allow_short_lived": False,
         "must_staple": False,
         "requires_approval": False,
