@@ -99,7 +99,6 @@ def _parse_ip(text: str) -> GeneralName:
 
 
 @lru_cache(maxsize=4096)
-@lru_cache(maxsize=4096)
 def parse_dns(text: str) -> str:
     """Read a DNS name, possibly a wildcard.
 

@@ -33,6 +33,14 @@ class NotOnHold(Conflict):
     text = "The certificate {certificate_id} is not on hold."
 
 
+class HeldKeyBlocked(Conflict):
+    """What is on hold has a key that is never certified: releasing it would trust that key again."""
+
+    code = "held_key_blocked"
+    text = "The certificate {certificate_id} stays on hold: its key is blocked."
+    hint = "If the key was blocked by mistake, unblock it first."
+
+
 class NotRevocable(Conflict):
     """The certificate was never issued, or is archived."""
 

@@ -21,6 +21,7 @@ from certctl_core.lifecycle.revocation.errors import (
     CRLNotPublished,
     CRLSigningForbidden,
     CRLUnavailable,
+    HeldKeyBlocked,
     NoPublishing,
     NotOnHold,
     NotRevocable,
@@ -113,7 +114,7 @@ def operations(
             permission="certificate.revoke",
             resource=scope,
             output=UnholdView,
-            errors=(CertificateNotFound, NotOnHold),
+            errors=(CertificateNotFound, NotOnHold, HeldKeyBlocked),
             run=lambda call: service.unhold(uow(call), call.path["certificate_id"]),
         ),
         Operation(

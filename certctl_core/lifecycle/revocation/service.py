@@ -29,6 +29,7 @@ from certctl_core.lifecycle.revocation._tables import certificate_revocations as
 from certctl_core.lifecycle.revocation.errors import (
     AlreadyRevoked,
     BadRevocationReason,
+    HeldKeyBlocked,
     NotOnHold,
     NotRevocable,
 )
@@ -161,6 +162,7 @@ class RevocationService:
         Raises:
             CertificateNotFound: No such id.
             NotOnHold: Not revoked, or for another reason.
+            HeldKeyBlocked: Its key is blocked, by a key compromise elsewhere or by hand.
         """
         self._certificates.lock(uow, certificate_id)
         view = self._certificates.get(uow, certificate_id)
@@ -176,6 +178,10 @@ class RevocationService:
         ).all()
         if not held:
             raise NotOnHold(certificate_id=certificate_id)
+        for version_id in {row.version_id for row in held} - {None}:
+            version = self._certificates.version(uow, certificate_id, version_id)
+            if self._blocked_keys.is_blocked(uow, version.spki_sha256):
+                raise HeldKeyBlocked(certificate_id=certificate_id)
         serials = [row.serial_number for row in held]
         self._invalidate(uow, [(row.issuer_id, row.serial_number) for row in held])
         self._certificates.release_hold(

@@ -128,3 +128,18 @@ def test_a_digest_that_is_none(core: Core) -> None:
     body = {"reason": "keyCompromise", "spki_sha256": "abc"}
     with pytest.raises(CertctlError):
         core.call("certificates.bulk_revoke", body=body)
+
+
+@pytest.mark.spec("02/REV-2")
+def test_what_is_on_hold_is_not_released_with_a_compromised_key(core: Core) -> None:
+    held, lost = issue(core, "held"), issue(core, "lost")
+    revoke(core, held, "certificateHold")
+    revoke(core, lost)
+
+    with pytest.raises(CertctlError) as caught:
+        core.call("certificates.unhold", path={"certificate_id": held})
+
+    assert caught.value.code == "held_key_blocked"
+    shown = core.call("certificates.get", path={"certificate_id": held})
+    assert shown.status is Status.REVOKED
+    assert shown.revocation_reason == "certificateHold"
