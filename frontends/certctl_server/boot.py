@@ -31,7 +31,7 @@ from certctl_core.kernel.secrets import KeyringMalformed
 from certctl_core.kernel.values import dataclass
 from certctl_core.lifecycle.authorities import LOCAL_ISSUER_ID, CAMaterialError, LocalConfig
 from certctl_server.exits import Exit, StartFailure
-from certctl_server.first_start import write_client_file
+from certctl_server.first_start import CA_FILE, write_client_file
 from certctl_server.own_certificate import NoServerCertificate, OwnCertificate
 from certctl_server.tls import CheckedPair, TLSPair, TLSPairUnusable, check_pair
 
@@ -115,8 +115,10 @@ def boot(
     try:
         client_file: Path | None = None
         if first:
-            # At once: whatever fails later, this key is shown by nobody again.
-            client_file = write_client_file(settings, first, ca_path=None)
+            # At once: whatever fails later, this key is shown by nobody again. Who reads it before
+            # the server is there must trust no other CA than the one that comes.
+            expected = settings.data_dir / CA_FILE if pair is None or pair.is_own else None
+            client_file = write_client_file(settings, first, ca_path=expected)
         own = OwnCertificate(core)
         renew_at = None
         if pair is not None:
