@@ -8,7 +8,6 @@ import shutil
 import ssl
 import subprocess
 import sys
-import tarfile
 import tomllib
 import zipfile
 from contextlib import suppress
@@ -82,7 +81,7 @@ def built(tree: Path, target: Path, *options: str, **variables: str) -> Path:
 def unpacked(wheel: Path) -> Path:
     folder = wheel.with_suffix("")
     with zipfile.ZipFile(wheel) as packed:
-        packed.extractall(folder)  # noqa: S202 - it was made here
+        packed.extractall(folder)
     return folder
 
 
@@ -207,8 +206,8 @@ def test_what_was_not_built_claims_nothing(
     tree = release[0]
     if kind == "sdist":
         (archive,) = release[1].parent.glob("*.tar.gz")
-        with tarfile.open(archive) as packed:
-            packed.extractall(tmp_path, filter="data")
+        # Python's own way has a filter since 3.11.4, and warns without one since 3.12.
+        subprocess.run(["tar", "-xzf", archive, "-C", tmp_path], check=True)
         tree = tmp_path / archive.name.removesuffix(".tar.gz")
     places = (tree, tree / "frontends")
 
