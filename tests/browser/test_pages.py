@@ -115,7 +115,7 @@ def test_revoking_asks_first_and_sends_the_form(page: Page, site: Site) -> None:
     assert form == {
         "csrf_token": ["sample-token"],
         "reason": ["superseded"],
-        "scope": ["current"],
+        "scope": [""],
     }
 
 
