@@ -8,6 +8,7 @@ from certctl_core.lifecycle.revocation.crl_check import CRLChecker
 from certctl_core.lifecycle.revocation.errors import (
     AlreadyRevoked,
     BadRevocationReason,
+    HeldKeyBlocked,
     NotOnHold,
     NotRevocable,
     PKIIssuerNotFound,
@@ -40,6 +41,7 @@ __all__ = [
     "CRLSettings",
     "CertificateRevoked",
     "CertificateUnheld",
+    "HeldKeyBlocked",
     "KeyPlaces",
     "NotOnHold",
     "NotRevocable",

@@ -420,9 +420,8 @@ def test_all_algorithms_verify(algorithm):
 @pytest.mark.parametrize("algorithm", [*FAST, *POST_QUANTUM])
 def test_a_signature_of_another_key_of_that_name_does_not_verify(algorithm):
     leaf, _ = build(ca("r", algorithm=algorithm), end())
-    (impostor,) = build(ca("r", algorithm=algorithm))
     with pytest.raises(ChainError, match="signature"):
-        chain.verify_signature(leaf, impostor)
+        chain.verify_signature(leaf, build(ca("r", algorithm=algorithm))[0])
 
 
 class TestPathBuilding:
@@ -518,9 +517,11 @@ class TestIssued:
     )
     def test_defects(self, layers, reason):
         leaf, root = build(*layers)
-        for check in (chain.verify_issued, chain.verify_signature)[: 2 - (reason == "validity")]:
+        with pytest.raises(ChainError, match=reason):
+            chain.verify_issued(leaf, root)
+        if reason != "validity":  # dates are no matter of a signature
             with pytest.raises(ChainError, match=reason):
-                check(leaf, root)
+                chain.verify_signature(leaf, root)
 
     def test_foreign_issuer(self):
         leaf, _ = build(ca("r"), end())
