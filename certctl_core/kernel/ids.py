@@ -6,12 +6,14 @@ import os
 import re
 from datetime import datetime
 from enum import StrEnum
+from itertools import count
 
 from certctl_core.kernel.errors import FieldError, Invalid
 
 _CROCKFORD = "0123456789abcdefghjkmnpqrstvwxyz"
 _PAIRS = [first + second for first in _CROCKFORD for second in _CROCKFORD]
 """Two characters a look-up: an issuance makes ten ids."""
+_units = count()
 _ID = re.compile(r"[A-Za-z0-9._-]{1,128}")
 
 
@@ -66,9 +68,13 @@ class Prefix(StrEnum):
     REPLICA = "rep"
 
 
-def random_tail() -> int:
-    """79 random bits for the end of an id: room is left to count on from them."""
-    return int.from_bytes(os.urandom(10)) >> 1
+def next_tail() -> int:
+    """What a unit of work counts on from: 79 bits, room is left above them.
+
+    The first 20 bits number the units of a process, so that what happens in one millisecond sorts
+    as it happened; 59 random ones tell processes, and copies of a process, apart.
+    """
+    return (next(_units) & 0xFFFFF) << 59 | int.from_bytes(os.urandom(8)) >> 5
 
 
 def seeded_id(prefix: Prefix, name: str) -> str:
@@ -82,10 +88,10 @@ def new_id(prefix: Prefix, *, at: datetime, tail: int | None = None) -> str:
     Args:
         prefix: Which kind of object the id names.
         at: The current time from the injected clock; its milliseconds lead the ULID.
-        tail: The 80 bits after the time; random if None. A unit of work counts on from one random
-            number, so that its ids keep their order within the millisecond.
+        tail: The 80 bits after the time; `next_tail` if None. A unit of work counts on from its
+            own, so that its ids keep their order within the millisecond.
     """
-    value = (int(at.timestamp() * 1000) << 80) | (random_tail() if tail is None else tail)
+    value = (int(at.timestamp() * 1000) << 80) | (next_tail() if tail is None else tail)
     text = "".join([_PAIRS[(value >> shift) & 1023] for shift in range(120, -10, -10)])
     return f"{prefix.value}-{text}"
 

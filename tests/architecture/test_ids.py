@@ -36,6 +36,14 @@ def test_later_ids_sort_later() -> None:
     assert made == sorted(made)
 
 
+@pytest.mark.spec("01/API-04")
+def test_what_is_made_in_one_millisecond_keeps_its_order() -> None:
+    made = [new_id(Prefix.AUDIT_EVENT, at=EPOCH) for _ in range(1000)]
+
+    assert made == sorted(made)
+    assert len({name[-8:] for name in made}) == len(made)
+
+
 def test_no_other_module_makes_an_id() -> None:
     heads = {f"{prefix.value}-" for prefix in Prefix}
     found = [

@@ -32,7 +32,7 @@ from certctl_core.kernel.db.errors import WriteInReadTransaction
 from certctl_core.kernel.db.listing import Listing, Statement, stamp_alone
 from certctl_core.kernel.db.writes import Lost, Tail, Values, Writes
 from certctl_core.kernel.events import Bus, Emitted, Event
-from certctl_core.kernel.ids import Prefix, new_id, random_tail
+from certctl_core.kernel.ids import Prefix, new_id, next_tail
 
 _log = structlog.get_logger("certctl.uow")
 _SHARDS = 8
@@ -199,7 +199,7 @@ class Uow:
 
     def new_id(self, prefix: Prefix) -> str:
         """A fresh id of that kind; ids of one unit of work sort in the order of their making."""
-        self._tail = self._tail + 1 if self._tail else random_tail()
+        self._tail = self._tail + 1 if self._tail else next_tail()
         return new_id(prefix, at=self.now, tail=self._tail)
 
     def emit(self, event: Event) -> Emitted:
