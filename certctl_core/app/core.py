@@ -6,6 +6,7 @@ import socket
 from collections.abc import Mapping
 from contextlib import AbstractContextManager
 from dataclasses import field
+from datetime import timedelta
 from functools import partial
 from importlib import import_module
 from pathlib import Path
@@ -125,7 +126,8 @@ class Core:
             is_alone=not database.is_postgres,
         )
         self.draining = False
-        self.feed.start()
+        if role != "boot":  # which ends before another process has anything to tell it
+            self.feed.start()
 
     @classmethod
     def open(
@@ -338,13 +340,15 @@ def prepare_data_dir(path: Path) -> None:
         raise DataDirUnusable(path=str(path), reason=error.strerror or "unknown") from error
 
 
-def open_database(settings: Settings, *, role: str) -> Database:
+def open_database(
+    settings: Settings, *, role: str, connect_timeout: timedelta | None = None
+) -> Database:
     """The database of the settings; nothing is connected yet."""
     database = settings.database
     return Database(
         database.dsn.reveal(),
         max_connections=database.max_conns,
-        connect_timeout=database.connect_timeout,
+        connect_timeout=connect_timeout or database.connect_timeout,
         statement_timeout=database.statement_timeout,
         lock_timeout=database.lock_timeout,
         application_name=f"certctl-{role}",

@@ -43,21 +43,9 @@ def open_keyring(settings: Settings, units: UnitOfWorkFactory, *, is_sure: bool 
             installation's, or a lost key. The rows are named, and nothing is changed.
         KeyringMalformed: The setting cannot be read.
     """
-    with units.begin() as uow:
-        salt = _salt(uow)
-        canary = uow.scalar(sa.select(instance.c.value).where(instance.c.name == "canary"))
-        try:
-            specs = _specs(settings, is_postgres=uow.is_postgres, has_data=canary is not None)
-        except KeyringMissing:
-            rows = unopened(uow, None)
-            if not rows:
-                raise
-            raise KeyringMissing(needed=f" and is needed for {in_words(rows)}") from None
-        keyring = Keyring(specs, salt=salt)
-        if canary is None:
-            sealed = keyring.seal(Purpose.CANARY, _CANARY, **_PLACE)
-            uow.execute(sa.insert(instance).values(name="canary", value=sealed))
-            return keyring
+    keyring, canary = _found_or_made(settings, units)
+    if canary is None:
+        return keyring
     rows = []
     if not is_sure:
         with units.read() as uow:
@@ -76,15 +64,50 @@ def open_keyring(settings: Settings, units: UnitOfWorkFactory, *, is_sure: bool 
     return keyring
 
 
+def _found_or_made(settings: Settings, units: UnitOfWorkFactory) -> tuple[Keyring, str | None]:
+    """The keyring, and the canary that it has to open: None where it was sealed just now."""
+    with units.read() as uow:
+        salt, canary = _stored(uow)
+        if salt is not None and canary is not None:
+            return Keyring(_specs(settings, uow, has_data=True), salt=salt), canary
+    with units.begin() as uow:
+        salt, canary = _salt(uow), _stored(uow)[1]  # another process may have been first
+        keyring = Keyring(_specs(settings, uow, has_data=canary is not None), salt=salt)
+        if canary is None:
+            sealed = keyring.seal(Purpose.CANARY, _CANARY, **_PLACE)
+            uow.execute(sa.insert(instance).values(name="canary", value=sealed))
+    return keyring, canary
+
+
+def _stored(uow: Uow) -> tuple[bytes | None, str | None]:
+    """Salt and canary, where they are."""
+    names = instance.c.name.in_(("salt", "canary"))
+    rows = uow.execute(sa.select(instance.c.name, instance.c.value).where(names))
+    found: dict[str, str] = {row.name: row.value for row in rows}
+    salt = found.get("salt")
+    return None if salt is None else base64.b64decode(salt), found.get("canary")
+
+
 def _salt(uow: Uow) -> bytes:
-    text = uow.scalar(sa.select(instance.c.value).where(instance.c.name == "salt"))
-    if text is None:
-        text = base64.b64encode(os.urandom(SALT_BYTES)).decode()
+    salt, _ = _stored(uow)
+    if salt is None:
+        salt = os.urandom(SALT_BYTES)
+        text = base64.b64encode(salt).decode()
         uow.execute(sa.insert(instance).values(name="salt", value=text))
-    return base64.b64decode(text)
+    return salt
 
 
-def _specs(settings: Settings, *, is_postgres: bool, has_data: bool) -> tuple[KeySpec, ...]:
+def _specs(settings: Settings, uow: Uow, *, has_data: bool) -> tuple[KeySpec, ...]:
+    try:
+        return _configured(settings, is_postgres=uow.is_postgres, has_data=has_data)
+    except KeyringMissing:
+        rows = unopened(uow, None)
+        if not rows:
+            raise
+        raise KeyringMissing(needed=f" and is needed for {in_words(rows)}") from None
+
+
+def _configured(settings: Settings, *, is_postgres: bool, has_data: bool) -> tuple[KeySpec, ...]:
     encryption = settings.encryption
     if encryption.keys is not None:
         return parse_keyring(encryption.keys.reveal())

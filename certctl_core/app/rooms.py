@@ -160,8 +160,7 @@ class Rooms:
         self.scheduler = SchedulerService()
 
     def _audit(self) -> None:
-        with self._units.begin() as uow:
-            origin = self._origin(uow)
+        origin = str(self.settings.audit.log_origin or f"certctl/{self._instance_id()}")
         keys = audit_keys(self.signers, self._keyring, settings=self.settings, origin=origin)
         self.audit_keys = keys
         self.signers.audit_at = lambda: keys.kept_by
@@ -174,15 +173,16 @@ class Rooms:
         )
         self._bus.at_commit(self.audit.record)
 
-    def _origin(self, uow: Uow) -> str:
-        configured = self.settings.audit.log_origin
-        if configured:
-            return str(configured)
-        found = uow.scalar(sa.select(instance.c.value).where(instance.c.name == "id"))
+    def _instance_id(self) -> str:
+        statement = sa.select(instance.c.value).where(instance.c.name == "id")
+        with self._units.read() as uow:
+            found = uow.scalar(statement)
         if found is None:
-            found = secrets.token_hex(8)
-            uow.execute(sa.insert(instance).values(name="id", value=found))
-        return f"certctl/{found}"
+            with self._units.begin() as uow:
+                made = {"name": "id", "value": secrets.token_hex(8)}
+                uow.execute(uow.insert(instance).values(made).on_conflict_do_nothing())
+                found = uow.scalar(statement)
+        return str(found)
 
     def _people(self) -> None:
         settings = self.settings

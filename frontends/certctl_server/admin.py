@@ -385,13 +385,13 @@ class Admin:
 
     @contextmanager
     def _database(self, settings: Settings) -> Iterator[Database]:
-        from certctl_core.app.core import open_database
-        from certctl_server.boot import failures, wait_for_database
+        from certctl_server.boot import failures, reach_database
 
-        with failures(settings):
-            wait_for_database(settings, clock=self._clock)
-            with closing(open_database(settings, role="admin")) as database:
-                yield database
+        with (
+            failures(settings),
+            closing(reach_database(settings, clock=self._clock, role="admin")) as database,
+        ):
+            yield database
 
     @contextmanager
     def _core(self) -> Iterator[Core]:

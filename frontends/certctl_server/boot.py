@@ -110,8 +110,8 @@ def boot(
     """
     with failures(settings):
         prepare_data_dir(settings.data_dir)
-        wait_for_database(settings, clock=clock)
-        core, first = _open(settings, clock=clock)
+        database = reach_database(settings, clock=clock, role="boot")
+        core, first = _open(settings, database, clock=clock)
     try:
         client_file: Path | None = None
         if first:
@@ -171,8 +171,7 @@ def migrate(settings: Settings, *, clock: Clock, revision: str = "head") -> None
     """
     with failures(settings):
         prepare_data_dir(settings.data_dir)
-        wait_for_database(settings, clock=clock)
-        database = open_database(settings, role="migrate")
+        database = reach_database(settings, clock=clock, role="migrate")
         try:
             with _migration_database(settings, database) as target:
                 _migrations().upgrade(target, revision=revision)
@@ -193,8 +192,7 @@ def check(settings: Settings, *, clock: Clock, pair: TLSPair | None) -> list[str
     if path is not None and not path.exists():
         return [f"database: {path} does not exist yet; the first start makes it"]
     with failures(settings):
-        wait_for_database(settings, clock=clock)
-        database = open_database(settings, role="check")
+        database = reach_database(settings, clock=clock, role="check")
         try:
             found = _migrations().check(database)
             core = Core(settings, clock=clock, database=database, role="check")
@@ -222,20 +220,15 @@ def _check_ca(core: Core) -> list[str]:
     return ["CA: usable", *(f"CA: {warning}" for warning in warnings)]
 
 
-def wait_for_database(settings: Settings, *, clock: Clock) -> None:
-    """Wait until the database answers, for at most CERTCTL_DATABASE_CONNECT_TIMEOUT.
+def reach_database(settings: Settings, *, clock: Clock, role: str) -> Database:
+    """Open the database once it answers; wait for at most CERTCTL_DATABASE_CONNECT_TIMEOUT.
 
     Raises:
         DatabaseUnavailable: It does not, or says why it never will.
     """
     limit = settings.database.connect_timeout
     until = clock.monotonic() + limit.total_seconds()
-    database = Database(
-        settings.database.dsn.reveal(),
-        max_connections=2,
-        connect_timeout=min(_ONE_TRY, limit),
-        application_name="certctl-boot",
-    )
+    database = open_database(settings, role=role, connect_timeout=min(_ONE_TRY, limit))
     pause = threading.Event()
     try:
         while True:
@@ -247,9 +240,10 @@ def wait_for_database(settings: Settings, *, clock: Clock) -> None:
                 _log.warning("server.database_unavailable", reason=_cause(error))
                 pause.wait(_PAUSE_SECONDS)
             else:
-                return
-    finally:
+                return database
+    except BaseException:
         database.close()
+        raise
 
 
 @contextmanager
@@ -284,9 +278,8 @@ def failures(settings: Settings) -> Iterator[None]:
         raise StartFailure(Exit.SCHEMA, [text]) from error
 
 
-def _open(settings: Settings, *, clock: Clock) -> tuple[Core, str]:
+def _open(settings: Settings, database: Database, *, clock: Clock) -> tuple[Core, str]:
     """Migrate, open the core and seed, all under the migration lock (MIG-1)."""
-    database = open_database(settings, role="boot")
     opened: list[Core] = []
     first: list[str] = []
 
