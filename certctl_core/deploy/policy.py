@@ -11,8 +11,6 @@ A TOML file that only root can write::
     write = ["/etc/nginx/tls", "/srv/certificates"]
 """
 
-from __future__ import annotations
-
 import hashlib
 import os
 import re

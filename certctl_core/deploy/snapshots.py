@@ -1,7 +1,5 @@
 """Backups of what was there, outside of the service's directories (spec 07 DEP-08, DEP-09)."""
 
-from __future__ import annotations
-
 import hashlib
 import shutil
 from collections.abc import Sequence

@@ -1,7 +1,5 @@
 """The configurations that targets share: verification, file rights, certificate and key paths."""
 
-from __future__ import annotations
-
 import ipaddress
 from datetime import timedelta
 from enum import StrEnum

@@ -1,7 +1,5 @@
 """Answers of the trust-bundles room."""
 
-from __future__ import annotations
-
 from datetime import datetime
 
 from pydantic import Field

@@ -1,7 +1,5 @@
 """Bodies and answers of the agents room."""
 
-from __future__ import annotations
-
 import ipaddress
 from datetime import datetime
 from typing import Annotated

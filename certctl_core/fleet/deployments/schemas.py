@@ -1,7 +1,5 @@
 """Bodies and answers of the deployments room (spec 07 §5, §6)."""
 
-from __future__ import annotations
-
 from datetime import datetime
 from typing import Annotated, Any
 

@@ -1,7 +1,5 @@
 """Answers of the reports room (spec 01 §12)."""
 
-from __future__ import annotations
-
 from datetime import datetime
 
 from pydantic import Field

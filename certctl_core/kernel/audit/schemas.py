@@ -1,7 +1,5 @@
 """What the API shows of the audit log, and its queries."""
 
-from __future__ import annotations
-
 from datetime import datetime
 from enum import StrEnum
 from typing import Any

@@ -1,7 +1,5 @@
 """What runs without being asked: loops, jobs, agents' heartbeats."""
 
-from __future__ import annotations
-
 from datetime import timedelta
 
 from certctl_core.kernel.config.fields import ON, Section, setting

@@ -1,7 +1,5 @@
 """The database: where it is, how many connections, how long to wait."""
 
-from __future__ import annotations
-
 from datetime import timedelta
 from enum import StrEnum
 from pathlib import Path

@@ -1,7 +1,5 @@
 """How much one client may ask for."""
 
-from __future__ import annotations
-
 from datetime import timedelta
 
 from certctl_core.kernel.config.fields import ON, Section, setting

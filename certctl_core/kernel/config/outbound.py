@@ -1,7 +1,5 @@
 """Where this server may connect to by itself."""
 
-from __future__ import annotations
-
 from datetime import timedelta
 
 from certctl_core.kernel.config.fields import OFF, Section, setting

@@ -1,7 +1,5 @@
 """The built-in CA and what it publishes: CRL, OCSP, CA certificates."""
 
-from __future__ import annotations
-
 from datetime import timedelta
 from enum import StrEnum
 from pathlib import Path

@@ -1,7 +1,5 @@
 """Which plugins are loaded."""
 
-from __future__ import annotations
-
 from datetime import timedelta
 
 from certctl_core.kernel.config.fields import Section, setting

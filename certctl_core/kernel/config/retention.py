@@ -1,7 +1,5 @@
 """How long rows that only tell of the past are kept."""
 
-from __future__ import annotations
-
 from datetime import timedelta
 
 from certctl_core.kernel.config.fields import Section, setting

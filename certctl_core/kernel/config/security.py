@@ -1,7 +1,5 @@
 """Who may come in, and with which keys we keep secrets."""
 
-from __future__ import annotations
-
 import re
 from datetime import timedelta
 from enum import StrEnum

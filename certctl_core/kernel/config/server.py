@@ -1,7 +1,5 @@
 """The web server: addresses, TLS files, limits of a request, what stands in front."""
 
-from __future__ import annotations
-
 from datetime import timedelta
 from enum import StrEnum
 from typing import Annotated

@@ -1,7 +1,5 @@
 """Where private keys are kept, by purpose, and the PKCS#11 token that may keep them."""
 
-from __future__ import annotations
-
 from certctl_core.kernel.config.fields import Section, setting
 from certctl_core.kernel.config.values import AbsolutePath, Integer, SignerKind, Text
 from certctl_core.kernel.secrets import Secret

@@ -1,7 +1,5 @@
 """Logs and metrics."""
 
-from __future__ import annotations
-
 from datetime import timedelta
 from enum import StrEnum
 from typing import Annotated

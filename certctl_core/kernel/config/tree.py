@@ -1,7 +1,5 @@
 """The tree of all settings, as data: areas as attributes, values as fields."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 from pydantic import Field

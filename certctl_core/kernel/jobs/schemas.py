@@ -1,7 +1,5 @@
 """What the API shows of a job and how lists are filtered."""
 
-from __future__ import annotations
-
 from datetime import datetime
 from typing import Any
 

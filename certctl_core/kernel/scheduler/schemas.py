@@ -1,7 +1,5 @@
 """What the API shows of loops and replicas."""
 
-from __future__ import annotations
-
 from datetime import datetime
 
 from pydantic import Field

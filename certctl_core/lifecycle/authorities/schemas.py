@@ -1,7 +1,5 @@
 """The configuration of a local issuer, and what the API shows of its CA keys."""
 
-from __future__ import annotations
-
 from datetime import datetime
 from typing import Self
 

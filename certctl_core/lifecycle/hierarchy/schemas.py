@@ -1,7 +1,5 @@
 """Bodies and answers of this room."""
 
-from __future__ import annotations
-
 from datetime import datetime
 from typing import Annotated, Self
 

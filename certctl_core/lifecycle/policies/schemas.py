@@ -1,7 +1,5 @@
 """Bodies and answers: renewal policies (spec 01 §2.7, 06 §8.3)."""
 
-from __future__ import annotations
-
 from datetime import datetime
 
 from pydantic import Field

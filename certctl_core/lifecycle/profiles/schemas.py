@@ -1,7 +1,5 @@
 """Bodies and answers of the profiles room (spec 02 §7)."""
 
-from __future__ import annotations
-
 import re
 from datetime import datetime
 from typing import Literal, Self

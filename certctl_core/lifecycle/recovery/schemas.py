@@ -1,7 +1,5 @@
 """What the recovery operations take and answer."""
 
-from __future__ import annotations
-
 from pydantic import Field
 
 from certctl_core.kernel.operations import Input, View
@@ -47,6 +45,15 @@ class MarkCompromised(Input):
     renew: bool = Field(default=False, description="Renew every affected certificate now.")
 
 
+class RenewalsPlannedView(View):
+    """What a bulk renewal will do."""
+
+    issuer_id: str
+    ca_key_id: str
+    affected: int = Field(description="Managed certificates whose current version the key signed.")
+    planned: int = Field(description="How many of them the scheduler renews from now on.")
+
+
 class CompromisedView(View):
     """What a stolen key means.
 
@@ -60,15 +67,6 @@ class CompromisedView(View):
         description="The CA key that issues now; null when none can, until new files are there."
     )
     renewals: RenewalsPlannedView | None
-
-
-class RenewalsPlannedView(View):
-    """What a bulk renewal will do."""
-
-    issuer_id: str
-    ca_key_id: str
-    affected: int = Field(description="Managed certificates whose current version the key signed.")
-    planned: int = Field(description="How many of them the scheduler renews from now on.")
 
 
 class ImportCRL(Input):

@@ -1,7 +1,5 @@
 """Bodies and answers of the renewal room."""
 
-from __future__ import annotations
-
 from pydantic import Field
 
 from certctl_core.kernel.operations import Input, View

@@ -1,7 +1,5 @@
 """Bodies and answers of the revocation room."""
 
-from __future__ import annotations
-
 from datetime import datetime
 
 from pydantic import AwareDatetime, Field

@@ -1,7 +1,5 @@
 """Answers of the access room."""
 
-from __future__ import annotations
-
 from datetime import datetime
 
 from certctl_core.kernel.operations import ListQuery, View
