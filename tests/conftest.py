@@ -12,6 +12,7 @@ import shutil
 from collections.abc import Callable, Iterator
 from typing import Any, NoReturn
 
+import coverage
 import pytest
 from hypothesis import settings
 
@@ -51,6 +52,13 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
             if odd or not mark.args:
                 message = f"{item.nodeid}: spec ids look like 02/CRL-2, not {mark.args!r}"
                 raise pytest.UsageError(message)
+
+
+def pytest_sessionfinish() -> None:
+    """Write down what was covered: a worker that takes more than ten seconds to end is killed."""
+    measured = coverage.Coverage.current()
+    if measured is not None:
+        measured.save()
 
 
 @pytest.fixture(autouse=True)
