@@ -42,8 +42,8 @@ from certctl_core.kernel.operations import (
     Transaction,
     covers,
 )
-from certctl_core.kernel.values import dataclass
 from certctl_core.people.access import PermissionDenied
+from certctl_core.values import dataclass
 
 if TYPE_CHECKING:
     from certctl_core.people.access import AccessService

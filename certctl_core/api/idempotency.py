@@ -16,7 +16,7 @@ from certctl_core.api.errors import (
 )
 from certctl_core.kernel.db import UnitOfWorkFactory, Uow, idempotency_keys
 from certctl_core.kernel.errors import Unavailable
-from certctl_core.kernel.values import dataclass
+from certctl_core.values import dataclass
 
 _log = structlog.get_logger("certctl.api")
 

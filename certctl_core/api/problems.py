@@ -12,7 +12,7 @@ from certctl_core.kernel.errors import (
     Internal,
 )
 from certctl_core.kernel.operations import field_errors
-from certctl_core.kernel.values import dataclass
+from certctl_core.values import dataclass
 
 MEDIA_TYPE = "application/problem+json"
 

@@ -32,7 +32,6 @@ from certctl_core.kernel.observability import counter, histogram
 from certctl_core.kernel.release import VERSION
 from certctl_core.kernel.scheduler import Replica
 from certctl_core.kernel.secrets import Secret
-from certctl_core.kernel.values import dataclass
 from certctl_core.lifecycle.authorities import (
     AuthorityKey,
     CAKeyUsageForbidsOCSP,
@@ -43,6 +42,7 @@ from certctl_core.lifecycle.certificates import CreateCertificate
 from certctl_core.lifecycle.issuance import IssuedCertificate
 from certctl_core.people.access import CATALOGUE, Denials
 from certctl_core.people.identity import ConfiguredKey
+from certctl_core.values import dataclass
 
 _log = structlog.get_logger("certctl.app")
 _PRIVATE = 0o077

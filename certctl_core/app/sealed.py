@@ -16,7 +16,7 @@ from certctl_core.kernel.secrets import (
     UnknownKeyId,
     key_id_of,
 )
-from certctl_core.kernel.values import dataclass
+from certctl_core.values import dataclass
 
 _SHOWN = 20
 

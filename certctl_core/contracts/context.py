@@ -14,7 +14,7 @@ from typing import Protocol
 
 from certctl_core.contracts.http import HttpFactory
 from certctl_core.kernel.clock import Clock
-from certctl_core.kernel.values import dataclass
+from certctl_core.values import dataclass
 
 
 class Logger(Protocol):

@@ -18,7 +18,7 @@ from certctl_core.contracts.context import PluginContext
 from certctl_core.contracts.options import PluginConfig
 from certctl_core.contracts.plugin import Plugin, hookspec
 from certctl_core.kernel.events import JSON
-from certctl_core.kernel.values import dataclass
+from certctl_core.values import dataclass
 
 __all__ = [
     "Check",

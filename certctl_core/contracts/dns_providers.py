@@ -9,7 +9,7 @@ from certctl_core.contracts.checks import CheckReport
 from certctl_core.contracts.context import PluginContext, RecordType
 from certctl_core.contracts.options import PluginConfig
 from certctl_core.contracts.plugin import Plugin, hookspec
-from certctl_core.kernel.values import dataclass
+from certctl_core.values import dataclass
 
 __all__ = ["DNSProvider", "DNSRecord", "certctl_dns_providers"]
 

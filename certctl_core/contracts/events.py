@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 
 from certctl_core.contracts.plugin import hookspec
 from certctl_core.kernel.events import JSON, Emitted, Severity
-from certctl_core.kernel.values import dataclass
+from certctl_core.values import dataclass
 
 __all__ = ["ObservedEvent", "Severity", "certctl_event", "observed"]
 

@@ -18,7 +18,7 @@ from certctl_core.contracts.errors import UpstreamProtocolError
 from certctl_core.contracts.options import ClientCert, PemBundle
 from certctl_core.kernel.events import JSON
 from certctl_core.kernel.secrets import Secret
-from certctl_core.kernel.values import dataclass
+from certctl_core.values import dataclass
 
 MAX_BODY = 10 * 1024 * 1024
 """Bytes of an answer that are read unless the plugin asks for another limit."""

@@ -22,7 +22,7 @@ from certctl_core.kernel.clock import Clock
 from certctl_core.kernel.errors import ErrorKind
 from certctl_core.kernel.events import JSON
 from certctl_core.kernel.secrets import Secret
-from certctl_core.kernel.values import dataclass
+from certctl_core.values import dataclass
 
 __all__ = [
     "Allow",

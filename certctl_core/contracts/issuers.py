@@ -24,8 +24,8 @@ from certctl_core.contracts.options import PluginConfig
 from certctl_core.contracts.plugin import Plugin, hookspec
 from certctl_core.kernel.errors import FieldError
 from certctl_core.kernel.events import JSON
-from certctl_core.kernel.values import dataclass
 from certctl_core.pki.reasons import CRLReason as Reason
+from certctl_core.values import dataclass
 
 __all__ = [
     "SUBMIT_BUDGET",

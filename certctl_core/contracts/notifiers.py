@@ -20,7 +20,7 @@ from certctl_core.contracts.errors import OperationNotSupported
 from certctl_core.contracts.options import PluginConfig
 from certctl_core.contracts.plugin import Plugin, hookspec
 from certctl_core.kernel.events import JSON, Severity
-from certctl_core.kernel.values import dataclass
+from certctl_core.values import dataclass
 
 __all__ = [
     "SEND_BUDGET",

@@ -18,8 +18,8 @@ from certctl_core.contracts.errors import ErrorClass, PluginError
 from certctl_core.contracts.options import PluginConfig
 from certctl_core.contracts.plugin import Plugin, hookspec
 from certctl_core.kernel.errors import ErrorKind
-from certctl_core.kernel.values import dataclass
 from certctl_core.pki.keys import KeyAlgorithm, SigningKey
+from certctl_core.values import dataclass
 
 __all__ = [
     "GeneratedKey",

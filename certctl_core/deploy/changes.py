@@ -10,7 +10,7 @@ from certctl_core.deploy.files import FileState, Rights
 from certctl_core.deploy.pairs import leaf_fingerprint
 from certctl_core.deploy.rights import has_rights, wanted_rights
 from certctl_core.kernel.events import JSON
-from certctl_core.kernel.values import dataclass
+from certctl_core.values import dataclass
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -16,7 +16,7 @@ from datetime import datetime
 from pathlib import Path
 
 from certctl_core.deploy.errors import PathRefused, WriteFailed
-from certctl_core.kernel.values import dataclass
+from certctl_core.values import dataclass
 
 MARK = ".certctl-"
 """In the name of every temporary file; the leading dot keeps directory readers off it."""

@@ -6,10 +6,10 @@ import re
 from collections.abc import Iterable
 
 from certctl_core.deploy.files import FileState
-from certctl_core.kernel.values import dataclass
 from certctl_core.pki.errors import PKIError
 from certctl_core.pki.keys import load_private_key_pem, spki_sha256
 from certctl_core.pki.x509 import fingerprint_sha256, split_pem
+from certctl_core.values import dataclass
 
 _KEY = re.compile(
     rb"-----BEGIN ([A-Z ]{0,20}PRIVATE KEY)-----.{1,65536}?-----END \1-----", re.DOTALL

@@ -20,7 +20,7 @@ from certctl_core.deploy.snapshots import Snapshots
 from certctl_core.deploy.verify import Verifier
 from certctl_core.kernel.clock import Clock
 from certctl_core.kernel.secrets import Redactor, Secret
-from certctl_core.kernel.values import dataclass
+from certctl_core.values import dataclass
 
 _ID = re.compile(r"[A-Za-z0-9._-]{1,128}")
 

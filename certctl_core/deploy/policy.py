@@ -25,7 +25,7 @@ from pydantic import ValidationError
 from certctl_core.contracts.options import AbsPath, Command
 from certctl_core.contracts.options.model import ConfigModel
 from certctl_core.deploy.errors import PolicyDenied, PolicyUnsafe
-from certctl_core.kernel.values import dataclass
+from certctl_core.values import dataclass
 
 DEFAULT_ROOTS = (
     "/etc/ssl",

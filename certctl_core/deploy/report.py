@@ -8,7 +8,7 @@ from enum import StrEnum
 
 from certctl_core.kernel.errors import CertctlError
 from certctl_core.kernel.events import JSON
-from certctl_core.kernel.values import dataclass
+from certctl_core.values import dataclass
 
 MAX_DETAIL = 2048
 MAX_MESSAGE = 4096

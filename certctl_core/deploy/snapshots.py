@@ -10,7 +10,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from certctl_core.deploy.errors import WriteFailed
 from certctl_core.deploy.files import FileState, private_directory, write_private
-from certctl_core.kernel.values import dataclass
+from certctl_core.values import dataclass
 
 _MANIFEST = "manifest.json"
 

@@ -52,7 +52,7 @@ from certctl_core.deploy.stages import Minutes
 from certctl_core.kernel.errors import CertctlError
 from certctl_core.kernel.events import JSON
 from certctl_core.kernel.secrets import Redactor, Secret
-from certctl_core.kernel.values import dataclass
+from certctl_core.values import dataclass
 
 _STALE = timedelta(hours=1)
 """A temporary file this old belongs to nobody any more."""

@@ -14,7 +14,7 @@ from certctl_core.contracts.targets import Protocol, Verify
 from certctl_core.deploy.errors import ConnectFailed
 from certctl_core.deploy.report import Verification, VerificationStatus
 from certctl_core.deploy.starttls import start_tls
-from certctl_core.kernel.values import dataclass
+from certctl_core.values import dataclass
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from enum import StrEnum
 
-from certctl_core.kernel.values import dataclass
+from certctl_core.values import dataclass
 
 
 class ActorType(StrEnum):

@@ -30,7 +30,7 @@ from collections.abc import Mapping, Sequence
 from enum import StrEnum
 from typing import ClassVar
 
-from certctl_core.kernel.values import dataclass
+from certctl_core.values import dataclass
 
 
 class ErrorKind(StrEnum):

@@ -19,7 +19,7 @@ from typing import ClassVar, Generic, TypeVar
 from typing_extensions import override
 
 from certctl_core.kernel.actors import Actor
-from certctl_core.kernel.values import dataclass
+from certctl_core.values import dataclass
 
 JSON = None | bool | int | float | str | list["JSON"] | dict[str, "JSON"]
 

@@ -17,7 +17,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, create_model
 from certctl_core.kernel.actors import Actor
 from certctl_core.kernel.errors import CertctlError, FieldError, Invalid, PreconditionFailed
 from certctl_core.kernel.json_merge import merged
-from certctl_core.kernel.values import dataclass
+from certctl_core.values import dataclass
 
 if TYPE_CHECKING:
     from datetime import datetime

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import hashlib
 import ipaddress
-from dataclasses import dataclass
 from datetime import datetime
 from functools import lru_cache
 
@@ -33,6 +32,7 @@ from certctl_core.pki.errors import (
 )
 from certctl_core.pki.keys import PublicKey, SigningKey
 from certctl_core.pki.names import GeneralName, NameType
+from certctl_core.values import dataclass
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

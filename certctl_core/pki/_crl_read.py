@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 from datetime import datetime
 
 from cryptography import x509
@@ -15,6 +14,7 @@ from certctl_core.pki._signing import verify
 from certctl_core.pki.errors import BadCRLSignature, MalformedCRL, MalformedSerial, UnknownReason
 from certctl_core.pki.reasons import CRLReason, reason_of_code
 from certctl_core.pki.serials import canonical, to_int
+from certctl_core.values import dataclass
 
 _VERSION_2 = b"\x02\x01\x01"
 _REASON_CODE = _der.oid("2.5.29.21")

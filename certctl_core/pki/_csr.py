@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from cryptography import x509
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives import hashes
@@ -17,6 +15,7 @@ from certctl_core.pki._subjects import read_attributes
 from certctl_core.pki.errors import BadCSRSignature, CSRTooLarge, MalformedCSR
 from certctl_core.pki.keys import KeyInfo, PublicKey
 from certctl_core.pki.names import GeneralName
+from certctl_core.values import dataclass
 
 MAX_CSR_BYTES = 16 * 1024
 """An ML-DSA-87 request with a hundred names stays below; nothing honest is larger."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from datetime import datetime
 
 from cryptography import x509
@@ -18,6 +17,7 @@ from certctl_core.pki.errors import MalformedCertificate
 from certctl_core.pki.keys import KeyInfo
 from certctl_core.pki.names import GeneralName
 from certctl_core.pki.serials import canonical
+from certctl_core.values import dataclass
 
 MAX_PEM_CHARACTERS = 4 * 1024 * 1024
 """A full public trust store is about a quarter of a megabyte."""

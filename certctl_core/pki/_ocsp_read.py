@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from datetime import datetime
 
 from cryptography import x509
@@ -16,6 +15,7 @@ from certctl_core.pki._ocsp_types import CertStatus, ResponseStatus
 from certctl_core.pki._signing import verify
 from certctl_core.pki.errors import BadOCSPSignature, MalformedOCSPResponse
 from certctl_core.pki.serials import canonical
+from certctl_core.values import dataclass
 
 MAX_RESPONSE_BYTES = 256 * 1024
 """Sixteen answers and a chain of ML-DSA certificates stay below."""

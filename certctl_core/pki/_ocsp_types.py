@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass
 from datetime import datetime
 from enum import IntEnum, StrEnum
 from functools import lru_cache
@@ -15,6 +14,7 @@ from certctl_core.pki import _der
 from certctl_core.pki.errors import MalformedCertificate
 from certctl_core.pki.reasons import CRLReason
 from certctl_core.pki.serials import canonical, to_int
+from certctl_core.values import dataclass
 
 
 class CertIDHash(StrEnum):

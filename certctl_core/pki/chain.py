@@ -8,7 +8,6 @@ constraints, unknown critical extensions.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from datetime import datetime
 from functools import lru_cache
 
@@ -22,6 +21,7 @@ from certctl_core.pki._signing import signature_algorithm, verify
 from certctl_core.pki.errors import ChainError, KeyRejected, UnsupportedKey
 from certctl_core.pki.findings import Finding, Severity
 from certctl_core.pki.keys import PublicKey
+from certctl_core.values import dataclass
 
 MAX_PATH = 10
 """Certificates in a path, both ends counted; real ones have two to five."""

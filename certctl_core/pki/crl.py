@@ -8,7 +8,6 @@ the inspection of a list does not depend on how many entries it has, apart from 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from datetime import datetime
 
 from cryptography import x509
@@ -30,6 +29,7 @@ from certctl_core.pki.errors import EmptyValidity
 from certctl_core.pki.keys import SigningKey
 from certctl_core.pki.reasons import CRLReason
 from certctl_core.pki.serials import to_int
+from certctl_core.values import dataclass
 
 __all__ = [
     "CRLEntry",

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import math
-from dataclasses import dataclass
 from enum import StrEnum
 from typing import TypeAlias
 
@@ -25,6 +24,7 @@ from cryptography.hazmat.primitives.asymmetric.types import CertificatePublicKey
 from cryptography.x509 import SubjectKeyIdentifier
 
 from certctl_core.pki.errors import MalformedKey, UnsupportedKey, WeakKey, WrongPassphrase
+from certctl_core.values import dataclass
 
 PublicKey: TypeAlias = CertificatePublicKeyTypes
 """Any key that a certificate may carry; ``check_key`` says which of them are accepted."""

@@ -11,7 +11,6 @@ import ipaddress
 import re
 import unicodedata
 from collections.abc import Iterable
-from dataclasses import dataclass
 from enum import StrEnum
 from functools import lru_cache
 
@@ -19,6 +18,7 @@ import idna
 from cryptography import x509
 
 from certctl_core.pki.errors import MalformedName, NameRejected, UnsafeName, UnsupportedName
+from certctl_core.values import dataclass
 
 
 class NameType(StrEnum):

@@ -8,7 +8,6 @@ a join of parts and one raw signature.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from datetime import datetime
 from functools import lru_cache
 
@@ -44,6 +43,7 @@ from certctl_core.pki.errors import (
 from certctl_core.pki.keys import SigningKey
 from certctl_core.pki.reasons import CRLReason
 from certctl_core.pki.serials import canonical
+from certctl_core.values import dataclass
 
 __all__ = [
     "MAX_CERT_IDS",

@@ -6,12 +6,12 @@ A PIN is never part of one here: a reference is stored and shown, so ``pin-value
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 from urllib.parse import quote, unquote_to_bytes
 
 from typing_extensions import override
 
 from certctl_core.pki.errors import MalformedPKCS11URI
+from certctl_core.values import dataclass
 
 SCHEME = "pkcs11:"
 MAX_URI = 2048

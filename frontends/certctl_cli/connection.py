@@ -12,7 +12,7 @@ from certctl_client.errors import ClientFileUnusable
 from certctl_client.http import check_url
 from certctl_client.settings import CLIENT_FILE, ClientSettings, read_client_file
 
-from certctl_core.kernel.values import dataclass
+from certctl_core.values import dataclass
 
 DEFAULT_URL = "https://localhost:8443"
 _MAX_KEY = 4096

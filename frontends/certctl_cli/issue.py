@@ -17,7 +17,7 @@ from certctl_cli.files import NewKeyFile, make_directory, refuse_existing, write
 from certctl_cli.lazy import Command
 from certctl_cli.options import state
 from certctl_core.kernel.errors import CertctlError
-from certctl_core.kernel.values import dataclass
+from certctl_core.values import dataclass
 
 if TYPE_CHECKING:
     from certctl_client import Client

@@ -11,7 +11,7 @@ import click
 
 from certctl_cli.options import with_globals
 from certctl_cli.overriding import override
-from certctl_core.kernel.values import dataclass
+from certctl_core.values import dataclass
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -10,7 +10,7 @@ from datetime import datetime
 from typing import Any
 
 from certctl_core.kernel.clock import Clock, SystemClock
-from certctl_core.kernel.values import dataclass
+from certctl_core.values import dataclass
 
 Row = Mapping[str, Any]
 

@@ -7,7 +7,6 @@ from collections.abc import Sequence
 from cryptography import x509
 from cryptography.hazmat.primitives import serialization
 
-from certctl_core.kernel.values import dataclass
 from certctl_core.pki.errors import PKIError
 from certctl_core.pki.keys import KeyAlgorithm, generate, private_key_pem, signature_hash
 from certctl_core.pki.names import (
@@ -20,6 +19,7 @@ from certctl_core.pki.names import (
     to_x509,
 )
 from certctl_core.pki.x509 import subject_name
+from certctl_core.values import dataclass
 
 ALGORITHMS = {
     "ecdsa-p256": KeyAlgorithm.ECDSA_P256,

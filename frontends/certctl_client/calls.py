@@ -8,7 +8,7 @@ from typing import Any, Generic, TypeVar, cast
 from certctl_client.errors import ListEndless
 from certctl_client.http import HTTP, Response, expand
 from certctl_client.routes import BASE_PATH, ROUTES
-from certctl_core.kernel.values import dataclass
+from certctl_core.values import dataclass
 
 Row = TypeVar("Row")
 PAGE_SIZE = 100

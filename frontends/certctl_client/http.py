@@ -24,7 +24,7 @@ from certctl_client.errors import (
     UnexpectedAnswer,
 )
 from certctl_client.wire import ConnectionLost, NotConnected, TooLong, Wire
-from certctl_core.kernel.values import dataclass
+from certctl_core.values import dataclass
 
 MAX_ATTEMPTS = 4
 """Of one request, the first one counted."""

@@ -7,7 +7,7 @@ from dataclasses import field
 from pathlib import Path
 
 from certctl_client.errors import ClientFileUnusable
-from certctl_core.kernel.values import dataclass
+from certctl_core.values import dataclass
 
 CLIENT_FILE = "client.toml"
 """Written by ``certctl serve`` into its data directory, mode 0600."""

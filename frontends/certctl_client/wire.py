@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from time import monotonic
 from urllib.parse import unquote, urlsplit
 
-from certctl_core.kernel.values import dataclass
+from certctl_core.values import dataclass
 
 _KEPT_SECONDS = 5.0
 """How long a connection waits for its next request; servers give up later than this."""

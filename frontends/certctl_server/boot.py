@@ -28,8 +28,8 @@ from certctl_core.enrollment.trust_bundles import TrustBundleError
 from certctl_core.kernel.db import Database, DatabaseBusy, DatabaseUnavailable
 from certctl_core.kernel.errors import CertctlError
 from certctl_core.kernel.secrets import KeyringMalformed
-from certctl_core.kernel.values import dataclass
 from certctl_core.lifecycle.authorities import LOCAL_ISSUER_ID, CAMaterialError, LocalConfig
+from certctl_core.values import dataclass
 from certctl_server.exits import Exit, StartFailure
 from certctl_server.first_start import CA_FILE, write_client_file
 from certctl_server.own_certificate import NoServerCertificate, OwnCertificate

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING
 from cryptography import x509
 
 from certctl_core.kernel.errors import CertctlError
-from certctl_core.kernel.values import dataclass
+from certctl_core.values import dataclass
 from certctl_server.exits import StartFailure
 from certctl_server.files import DRILL_FILE
 

@@ -30,10 +30,10 @@ from certctl_core.deploy.policy import Policy
 from certctl_core.kernel.actors import system_actor
 from certctl_core.kernel.errors import CertctlError
 from certctl_core.kernel.secrets import Redactor
-from certctl_core.kernel.values import dataclass
 from certctl_core.lifecycle.authorities import LOCAL_ISSUER_ID
 from certctl_core.pki.keys import KeyAlgorithm, generate
 from certctl_core.pki.x509 import split_pem, to_pem
+from certctl_core.values import dataclass
 from certctl_server.exits import Exit, StartFailure
 from certctl_server.files import DRILL_FILE, write_atomically
 

@@ -22,11 +22,11 @@ from cryptography.x509.oid import NameOID
 
 from certctl_core.kernel.actors import system_actor
 from certctl_core.kernel.errors import CertctlError, Conflict, NotFound
-from certctl_core.kernel.values import dataclass
 from certctl_core.lifecycle.certificates import CreateCertificate
 from certctl_core.pki.errors import PKIError
 from certctl_core.pki.keys import KeyAlgorithm, generate, private_key_pem
 from certctl_core.pki.x509 import split_pem, to_pem
+from certctl_core.values import dataclass
 from certctl_server.files import write_atomically
 from certctl_server.first_start import CA_FILE
 from certctl_server.tls import OWN_PAIR, TLSPair, TLSPairUnusable, check_pair

@@ -17,8 +17,8 @@ from certctl_core.kernel.errors import CertctlError
 from certctl_core.kernel.events import Event
 from certctl_core.kernel.ids import Prefix, seeded_id
 from certctl_core.kernel.observability import counter
-from certctl_core.kernel.values import dataclass
 from certctl_core.people.identity import ConfiguredKey
+from certctl_core.values import dataclass
 from certctl_server.boot import prepare_pair
 from certctl_server.channel import Channel, Is
 from certctl_server.child import ChildContext, open_core

@@ -11,7 +11,7 @@ import socket
 import sys
 from typing import TYPE_CHECKING
 
-from certctl_core.kernel.values import dataclass
+from certctl_core.values import dataclass
 from certctl_server.exits import Exit, StartFailure
 
 if TYPE_CHECKING:

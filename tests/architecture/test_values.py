@@ -1,4 +1,4 @@
-"""Frozen dataclasses of what the server loads are those of ``kernel.values``: their import is cheap."""
+"""Frozen dataclasses of what the server loads are those of ``certctl_core.values``: their import is cheap."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ import pytest
 from tests.architecture.tree import ROOT
 
 _LOADED = ("certctl_core", "frontends/certctl_server", "frontends/certctl_flask")
-_OTHERS = ("certctl_core/pki/", "certctl_core/testing/", "certctl_core/kernel/values.py")
-"""pki lies below the kernel, testing is loaded by tests only."""
+_OTHERS = ("certctl_core/testing/", "certctl_core/values.py")
+"""testing is loaded by tests only."""
 _THEIRS = re.compile(r"^from dataclasses import .*\bdataclass\b", re.MULTILINE)
 
 
@@ -24,7 +24,7 @@ def test_frozen_dataclasses_are_values(folder: str) -> None:
         and _THEIRS.search(text)
     }
 
-    assert slow == set(), "import dataclass from certctl_core.kernel.values"
+    assert slow == set(), "import dataclass from certctl_core.values"
 
 
 def test_models_are_read_without_compiling_text() -> None:

@@ -15,7 +15,7 @@ from certctl_core.contracts.errors import LockBusy
 from certctl_core.contracts.http import HttpFactory
 from certctl_core.kernel.clock import Clock
 from certctl_core.kernel.release import VERSION
-from certctl_core.kernel.values import dataclass
+from certctl_core.values import dataclass
 
 MAX_STATE_BYTES = 65_536
 _STATE_KEY = re.compile(r"[A-Za-z0-9._-]{1,128}")

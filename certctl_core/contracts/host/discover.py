@@ -37,7 +37,7 @@ from certctl_core.contracts.errors import safe_text
 from certctl_core.contracts.plugin import ENTRY_POINT_GROUP, PROJECT
 from certctl_core.kernel.release import VERSION
 from certctl_core.kernel.secrets import redact_text
-from certctl_core.kernel.values import dataclass
+from certctl_core.values import dataclass
 
 if TYPE_CHECKING:
     from importlib.metadata import Distribution, EntryPoint

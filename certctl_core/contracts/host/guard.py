@@ -35,7 +35,7 @@ from certctl_core.contracts.host.breaker import Breaker, BreakerState, TokenBuck
 from certctl_core.kernel.clock import Clock
 from certctl_core.kernel.errors import CertctlError
 from certctl_core.kernel.secrets import Redactor, Secret
-from certctl_core.kernel.values import dataclass
+from certctl_core.values import dataclass
 
 Result = TypeVar("Result")
 

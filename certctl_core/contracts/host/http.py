@@ -15,7 +15,7 @@ from certctl_core.kernel.events import JSON
 from certctl_core.kernel.net import ClientIdentity, EgressPolicy
 from certctl_core.kernel.net import HttpClient as EgressClient
 from certctl_core.kernel.secrets import Secret
-from certctl_core.kernel.values import dataclass
+from certctl_core.values import dataclass
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -26,7 +26,7 @@ from certctl_core.contracts.identity import (
 from certctl_core.kernel.clock import Clock
 from certctl_core.kernel.errors import CertctlError
 from certctl_core.kernel.events import Emitted
-from certctl_core.kernel.values import dataclass
+from certctl_core.values import dataclass
 
 MAX_WAITING = 1000
 """Events that wait for slow observers; beyond that they are dropped and counted in the log."""

@@ -36,7 +36,7 @@ from certctl_core.contracts.signers import SignerProvider
 from certctl_core.contracts.targets import FileTarget
 from certctl_core.kernel.errors import NotFound, Unprocessable
 from certctl_core.kernel.secrets import redact_text
-from certctl_core.kernel.values import dataclass
+from certctl_core.values import dataclass
 
 _log = structlog.get_logger("certctl.plugins")
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 
-from certctl_core.kernel.values import dataclass
+from certctl_core.values import dataclass
 
 PREFIX = "secretref:"
 _REFERENCE = re.compile(r"secretref:([a-z][a-z0-9_-]{1,31}):([\x21-\x7e]{1,1024})")

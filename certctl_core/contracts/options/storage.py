@@ -26,7 +26,7 @@ from certctl_core.kernel.errors import FieldError
 from certctl_core.kernel.events import JSON, to_json
 from certctl_core.kernel.json_merge import merged
 from certctl_core.kernel.secrets import MASK, Redactor, Secret
-from certctl_core.kernel.values import dataclass
+from certctl_core.values import dataclass
 
 VERSION_KEY = "schema_version"
 _MISSING = object()

@@ -18,11 +18,11 @@ from certctl_core.contracts.targets.errors import (
     BundleNamesMissing,
     PairMismatch,
 )
-from certctl_core.kernel.values import dataclass
 from certctl_core.pki import serials
 from certctl_core.pki.errors import KeyRejected, PKIError
 from certctl_core.pki.keys import load_private_key_pem, spki_sha256
 from certctl_core.pki.x509 import fingerprint_sha256, split_pem, to_pem
+from certctl_core.values import dataclass
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

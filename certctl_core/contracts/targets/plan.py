@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import field
 
 from certctl_core.contracts.options import Command
-from certctl_core.kernel.values import dataclass
+from certctl_core.values import dataclass
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

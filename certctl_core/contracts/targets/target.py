@@ -16,7 +16,7 @@ from certctl_core.contracts.targets.bundle import Bundle
 from certctl_core.contracts.targets.config import TargetConfig
 from certctl_core.contracts.targets.plan import Plan
 from certctl_core.kernel.clock import Clock
-from certctl_core.kernel.values import dataclass
+from certctl_core.values import dataclass
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from certctl_core.kernel.events import Category, Event, Severity
-from certctl_core.kernel.values import dataclass
+from certctl_core.values import dataclass
 
 
 @dataclass(frozen=True, kw_only=True)

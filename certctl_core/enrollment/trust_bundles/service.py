@@ -34,6 +34,8 @@ _ENDS = gauge(
 
 @dataclass(slots=True)
 class _Entry:
+    """One bundle, and where it comes from."""
+
     holder: TrustHolder
     use: str
     last_error: str | None = None

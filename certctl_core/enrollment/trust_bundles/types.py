@@ -7,7 +7,7 @@ from pathlib import Path
 
 from cryptography import x509
 
-from certctl_core.kernel.values import dataclass
+from certctl_core.values import dataclass
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -8,7 +8,7 @@ from certctl_core.fleet.agents import _store
 from certctl_core.fleet.agents.errors import AgentKeyInvalid, AgentRetired
 from certctl_core.kernel.actors import Actor, ActorType
 from certctl_core.kernel.db import ChangeFeed, UnitOfWorkFactory
-from certctl_core.kernel.values import dataclass
+from certctl_core.values import dataclass
 
 _CACHE_SECONDS = 5.0
 _CACHE_MAX = 50_000

@@ -15,7 +15,7 @@ from certctl_core.kernel.actors import system_actor
 from certctl_core.kernel.db import UnitOfWorkFactory
 from certctl_core.kernel.errors import CertctlError
 from certctl_core.kernel.jobs import JobService
-from certctl_core.kernel.values import dataclass
+from certctl_core.values import dataclass
 
 _log = structlog.get_logger("certctl.agents")
 _ACTOR = system_actor("agent-heartbeats")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import timedelta
 from enum import StrEnum
 
-from certctl_core.kernel.values import dataclass
+from certctl_core.values import dataclass
 
 HEARTBEAT_SECONDS = 60
 """How often agents are asked to report (AGT-20)."""

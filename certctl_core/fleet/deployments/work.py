@@ -22,9 +22,9 @@ from certctl_core.kernel.clock import Clock
 from certctl_core.kernel.db import ChangeFeed, Uow
 from certctl_core.kernel.errors import CertctlError
 from certctl_core.kernel.jobs import Job, JobQuery, JobService, JobStatus
-from certctl_core.kernel.values import dataclass
 from certctl_core.lifecycle.certificates import CertificateService, parse_names
 from certctl_core.lifecycle.profiles import ProfileService
+from certctl_core.values import dataclass
 
 _log = structlog.get_logger("certctl.agents")
 _PEM_END = "-----END CERTIFICATE-----\n"

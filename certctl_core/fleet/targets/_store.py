@@ -14,7 +14,7 @@ from certctl_core.fleet.targets.schemas import LinkedTargetView, TargetQuery
 from certctl_core.fleet.targets.types import TargetRef, TestStatus
 from certctl_core.kernel.db import Uow
 from certctl_core.kernel.events import JSON
-from certctl_core.kernel.values import dataclass
+from certctl_core.values import dataclass
 
 c = targets.c
 SORTS: dict[str, sa.ColumnElement[Any]] = {

@@ -7,7 +7,7 @@ from dataclasses import field
 from enum import StrEnum
 
 from certctl_core.kernel.events import JSON
-from certctl_core.kernel.values import dataclass
+from certctl_core.values import dataclass
 
 
 class TestStatus(StrEnum):

@@ -30,8 +30,8 @@ from certctl_core.insight.notifications.types import (
 )
 from certctl_core.kernel.db import Uow
 from certctl_core.kernel.events import JSON
-from certctl_core.kernel.values import dataclass
 from certctl_core.lifecycle.configured import Rows
+from certctl_core.values import dataclass
 
 C = notifiers.c
 R = notification_routes.c

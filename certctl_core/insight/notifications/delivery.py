@@ -44,7 +44,7 @@ from certctl_core.kernel.clock import Clock
 from certctl_core.kernel.db import UnitOfWorkFactory, Uow
 from certctl_core.kernel.errors import CertctlError
 from certctl_core.kernel.observability import counter, gauge, histogram
-from certctl_core.kernel.values import dataclass
+from certctl_core.values import dataclass
 
 _log = structlog.get_logger("certctl.notifications")
 _ACTOR = system_actor("notify")

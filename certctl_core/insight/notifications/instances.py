@@ -23,7 +23,6 @@ from certctl_core.kernel.clock import Clock
 from certctl_core.kernel.db import UnitOfWorkFactory
 from certctl_core.kernel.errors import CertctlError
 from certctl_core.kernel.secrets import Keyring
-from certctl_core.kernel.values import dataclass
 from certctl_core.lifecycle.configured import (
     Built,
     ClosableHttp,
@@ -32,6 +31,7 @@ from certctl_core.lifecycle.configured import (
     Wanted,
     build,
 )
+from certctl_core.values import dataclass
 
 _log = structlog.get_logger("certctl.notifications")
 

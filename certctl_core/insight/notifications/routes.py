@@ -44,8 +44,8 @@ from certctl_core.kernel.errors import FieldError, Invalid
 from certctl_core.kernel.events import Emitted, Event
 from certctl_core.kernel.ids import Prefix, parse_id
 from certctl_core.kernel.operations import Page
-from certctl_core.kernel.values import dataclass
 from certctl_core.lifecycle.configured import RECHECK
+from certctl_core.values import dataclass
 
 COLLECTION = "notification_routes"
 SORTS = {"created_at": R.created_at, "priority": R.priority, "name": R.name}

@@ -18,7 +18,7 @@ from certctl_core.insight.notifications.types import (
     Subject,
 )
 from certctl_core.kernel.events import JSON
-from certctl_core.kernel.values import dataclass
+from certctl_core.values import dataclass
 
 BACKOFF_MINUTES = (1, 2, 4, 8, 16, 32, 60, 60)
 """The wait after each failed attempt (06 NTF-2)."""

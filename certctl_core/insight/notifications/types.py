@@ -9,7 +9,7 @@ from enum import StrEnum
 
 from certctl_core.contracts.notifiers import AlertState, CertificateFacts, IssuerFacts, Severity
 from certctl_core.kernel.events import JSON
-from certctl_core.kernel.values import dataclass
+from certctl_core.values import dataclass
 
 ALL_NOTIFIERS = "*"
 """In a route: every notifier that is enabled when the event happens."""

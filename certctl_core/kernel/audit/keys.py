@@ -21,7 +21,7 @@ from certctl_core.kernel.audit.events import AuditKeyRotated
 from certctl_core.kernel.audit.notes import Checkpoint, NoteSigner, NoteVerifier
 from certctl_core.kernel.db import UnitOfWorkFactory, Uow
 from certctl_core.kernel.secrets import Keyring, Purpose
-from certctl_core.kernel.values import dataclass
+from certctl_core.values import dataclass
 
 c = audit_keys.c
 DATABASE = "database"

@@ -13,7 +13,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey,
 
 from certctl_core.kernel.audit.errors import BadNote
 from certctl_core.kernel.audit.merkle import HASH_BYTES
-from certctl_core.kernel.values import dataclass
+from certctl_core.values import dataclass
 
 _ED25519 = b"\x01"
 _ID_BYTES = 4

@@ -13,7 +13,7 @@ from certctl_core.kernel.audit.errors import BadExport
 from certctl_core.kernel.audit.merkle import HASH_BYTES, Frontier, decompose, is_consistent
 from certctl_core.kernel.audit.notes import Checkpoint, NoteVerifier, is_signed, peek
 from certctl_core.kernel.audit.rules import EVENT_FIELDS, hash_of_event
-from certctl_core.kernel.values import dataclass
+from certctl_core.values import dataclass
 
 MAX_LINE = 4 * 1024 * 1024
 """Characters; an event is a few hundred, a gap of any length a few thousand."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 from enum import StrEnum
 
-from certctl_core.kernel.values import dataclass
+from certctl_core.values import dataclass
 
 
 class PIIPolicy(StrEnum):

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing_extensions import override
 
 from certctl_core.kernel.errors import FieldError, Invalid
-from certctl_core.kernel.values import dataclass
+from certctl_core.values import dataclass
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -19,9 +19,9 @@ from certctl_core.kernel.config.server import Engine, covers
 from certctl_core.kernel.config.tree import SettingsTree
 from certctl_core.kernel.config.values import HostPort, show_duration
 from certctl_core.kernel.secrets import Secret
-from certctl_core.kernel.values import dataclass
 from certctl_core.pki.errors import MalformedPKCS11URI
 from certctl_core.pki.pkcs11_uri import PKCS11URI, is_pkcs11_uri, parse_pkcs11_uri
+from certctl_core.values import dataclass
 
 MIN_BOOTSTRAP_TOKEN_CHARS = 32
 SPARE_CONNECTIONS = 10

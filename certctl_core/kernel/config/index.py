@@ -19,7 +19,7 @@ from certctl_core.kernel.config.fields import PREFIX, Section
 from certctl_core.kernel.config.security import KeyringText, NamedKey, NamedKeys, SingleKeyText
 from certctl_core.kernel.config.tree import SettingsTree
 from certctl_core.kernel.secrets import MASK, Secret
-from certctl_core.kernel.values import dataclass
+from certctl_core.values import dataclass
 
 _TYPES: tuple[tuple[object, str], ...] = (
     (values.Text, "text"),

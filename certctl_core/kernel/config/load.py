@@ -45,6 +45,8 @@ _NO_OVERRIDES: Mapping[str, str] = MappingProxyType({})
 
 @dataclass(slots=True, kw_only=True)
 class _Gathered:
+    """What was found so far."""
+
     raw: dict[str, RawValue] = field(default_factory=dict)
     problems: list[Problem] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)

@@ -6,7 +6,7 @@ import re
 from collections.abc import Callable, Mapping
 from types import MappingProxyType
 
-from certctl_core.kernel.values import dataclass
+from certctl_core.values import dataclass
 
 CLIENT_NAMES = frozenset(
     {

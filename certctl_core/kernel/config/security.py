@@ -16,7 +16,7 @@ from certctl_core.kernel.secrets import (
     parse_keyring,
     parse_single_key,
 )
-from certctl_core.kernel.values import dataclass
+from certctl_core.values import dataclass
 
 SEEDED_ROLES = ("admin", "operator", "viewer", "agent", "mcp", "cli", "auditor")
 """What a configured key may be: the ids of the seeded roles without ``r-``."""

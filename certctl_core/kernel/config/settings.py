@@ -20,7 +20,7 @@ from certctl_core.kernel.config.index import SettingSpec, spec_at, specs
 from certctl_core.kernel.config.tree import DEFAULT_DATA_DIR, SettingsTree
 from certctl_core.kernel.config.values import read_path
 from certctl_core.kernel.secrets import MASK, Secret
-from certctl_core.kernel.values import dataclass
+from certctl_core.values import dataclass
 
 DEFAULT = "default"
 GIVEN = "program"

@@ -20,7 +20,7 @@ from pydantic import BeforeValidator, PlainSerializer
 from typing_extensions import override
 
 from certctl_core.kernel.secrets import Secret
-from certctl_core.kernel.values import dataclass
+from certctl_core.values import dataclass
 
 IPNetwork = ipaddress.IPv4Network | ipaddress.IPv6Network
 

@@ -8,7 +8,7 @@ import sqlalchemy as sa
 
 from certctl_core.kernel.db import _tables as t
 from certctl_core.kernel.db.uow import Uow
-from certctl_core.kernel.values import dataclass
+from certctl_core.values import dataclass
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -23,7 +23,7 @@ from certctl_core.kernel.db import _tables as t
 from certctl_core.kernel.db import lists_postgres
 from certctl_core.kernel.db.rows import Cell, Column, document
 from certctl_core.kernel.operations import ListQuery, Page
-from certctl_core.kernel.values import dataclass
+from certctl_core.values import dataclass
 
 Model = TypeVar("Model", bound=BaseModel)
 EDGE_VALUE, EDGE_ID, OFFSET = "edge_value", "edge_id", "page_offset"

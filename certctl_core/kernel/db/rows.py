@@ -21,7 +21,7 @@ from pydantic_core import from_json, to_json
 from sqlalchemy.engine import Row
 
 from certctl_core.kernel.db.columns import UTCDateTime
-from certctl_core.kernel.values import dataclass
+from certctl_core.values import dataclass
 
 Model = TypeVar("Model", bound=BaseModel)
 Column = Sequence[Any]

@@ -14,7 +14,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from certctl_core.kernel.values import dataclass
+from certctl_core.values import dataclass
 
 SEPARATOR = "\x1f"
 """Between the parts of a primary key."""

@@ -30,7 +30,7 @@ from certctl_core.kernel.jobs.service import JobService
 from certctl_core.kernel.jobs.types import Completion, Job
 from certctl_core.kernel.jobs.workflow import JobContext, JobKind
 from certctl_core.kernel.observability import counter
-from certctl_core.kernel.values import dataclass
+from certctl_core.values import dataclass
 
 _log = structlog.get_logger("certctl.jobs")
 JOB_RUNS = counter(

@@ -7,7 +7,7 @@ from datetime import timedelta
 
 from certctl_core.kernel.errors import CertctlError, ErrorKind
 from certctl_core.kernel.jobs.types import TRANSITIONS, JobStatus, NewJob
-from certctl_core.kernel.values import dataclass
+from certctl_core.values import dataclass
 
 _GROUPS = {"Issuance": "certificate", "Renewal": "certificate"}
 _RETRYABLE = {ErrorKind.UNAVAILABLE, ErrorKind.RATE_LIMITED}

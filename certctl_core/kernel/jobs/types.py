@@ -9,7 +9,7 @@ from enum import StrEnum
 
 from certctl_core.kernel.events import JSON
 from certctl_core.kernel.operations import NO_SCOPE, Resource
-from certctl_core.kernel.values import dataclass
+from certctl_core.values import dataclass
 
 SERVER = "server"
 """The owner of jobs that the server's own runner claims; any other owner is an agent's id."""

@@ -20,7 +20,7 @@ from certctl_core.kernel.jobs._changes import FinalFailure
 from certctl_core.kernel.jobs.rules import RetryPolicy
 from certctl_core.kernel.jobs.service import JobService
 from certctl_core.kernel.jobs.types import Job, JobStatus
-from certctl_core.kernel.values import dataclass
+from certctl_core.values import dataclass
 
 Payload = TypeVar("Payload", bound=BaseModel)
 _log = structlog.get_logger("certctl.jobs")

@@ -21,7 +21,7 @@ from certctl_core.kernel.net.addresses import (
     within,
 )
 from certctl_core.kernel.net.errors import EgressDenied, UpstreamTimeout, UpstreamUnavailable
-from certctl_core.kernel.values import dataclass
+from certctl_core.values import dataclass
 
 Resolve = Callable[[str, timedelta], Sequence[IPAddress]]
 """Looks a host name up: ``(host, time limit) -> addresses``, at least one; raises UpstreamError."""

@@ -16,7 +16,7 @@ from certctl_core.kernel.net.errors import (
     UpstreamRateLimited,
     UpstreamServerError,
 )
-from certctl_core.kernel.values import dataclass
+from certctl_core.values import dataclass
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -10,9 +10,9 @@ from pathlib import Path
 
 from certctl_core.kernel.net.errors import ConfigProblem
 from certctl_core.kernel.secrets import Credential, Secret, open_private_key
-from certctl_core.kernel.values import dataclass
 from certctl_core.pki.errors import PKIError
 from certctl_core.pki.keys import private_key_pem
+from certctl_core.values import dataclass
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

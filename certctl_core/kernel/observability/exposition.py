@@ -26,7 +26,7 @@ from certctl_core.kernel.observability.metrics import (
     MetricRegistry,
     Series,
 )
-from certctl_core.kernel.values import dataclass
+from certctl_core.values import dataclass
 
 if TYPE_CHECKING:  # loaded with the first scrape or flush
     from prometheus_client.metrics_core import Metric as Family

@@ -20,7 +20,7 @@ from enum import StrEnum
 from functools import partial
 from typing import Generic, TypeVar
 
-from certctl_core.kernel.values import dataclass
+from certctl_core.values import dataclass
 
 DURATION_BUCKETS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
 """Seconds; for what a person or a request waits for."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import datetime, timedelta
 from enum import StrEnum
 
-from certctl_core.kernel.values import dataclass
+from certctl_core.values import dataclass
 
 LEASE_TTL = timedelta(seconds=30)
 """How long a loop's lease lives without renewal (spec 08 HA-2)."""

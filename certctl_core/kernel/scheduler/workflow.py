@@ -13,7 +13,7 @@ import structlog
 from certctl_core.kernel.actors import Actor, system_actor
 from certctl_core.kernel.clock import Clock
 from certctl_core.kernel.db import Lease, UnitOfWorkFactory
-from certctl_core.kernel.values import dataclass
+from certctl_core.values import dataclass
 
 _log = structlog.get_logger("certctl.scheduler")
 

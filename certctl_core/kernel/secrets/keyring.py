@@ -23,7 +23,7 @@ from typing_extensions import override
 
 from certctl_core.kernel.secrets.credential import Credential
 from certctl_core.kernel.secrets.errors import KeyringMalformed, SealBroken, UnknownKeyId
-from certctl_core.kernel.values import dataclass
+from certctl_core.values import dataclass
 
 KEY_BYTES = 32
 SALT_BYTES = 16

@@ -10,7 +10,6 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Row
 
 from certctl_core.kernel.db import Uow
-from certctl_core.kernel.values import dataclass
 from certctl_core.lifecycle.authorities._tables import ca_issued_certificates, ca_keys
 from certctl_core.lifecycle.authorities.types import (
     TRANSITIONS,
@@ -19,6 +18,7 @@ from certctl_core.lifecycle.authorities.types import (
     LedgerEntry,
     LedgerKind,
 )
+from certctl_core.values import dataclass
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -25,7 +25,6 @@ from certctl_core.contracts.signers import (
 from certctl_core.kernel.clock import Clock
 from certctl_core.kernel.errors import CertctlError
 from certctl_core.kernel.secrets import Secret
-from certctl_core.kernel.values import dataclass
 from certctl_core.lifecycle.authorities._store import CAKeyRow
 from certctl_core.lifecycle.authorities.errors import (
     CAChainBroken,
@@ -64,6 +63,7 @@ from certctl_core.pki.keys import KeyAlgorithm, SigningKey
 from certctl_core.pki.pkcs11_uri import is_pkcs11_uri
 from certctl_core.pki.serials import new_serial
 from certctl_core.pki.x509 import IssuerTemplate, build_root, to_pem
+from certctl_core.values import dataclass
 
 _log = structlog.get_logger("certctl.authorities")
 

@@ -14,7 +14,6 @@ from pathlib import Path
 from cryptography import x509
 from cryptography.exceptions import UnsupportedAlgorithm
 
-from certctl_core.kernel.values import dataclass
 from certctl_core.lifecycle.authorities.errors import (
     CACertificateMalformed,
     CAChainBroken,
@@ -32,6 +31,7 @@ from certctl_core.pki.errors import ChainError
 from certctl_core.pki.keys import PublicKey, SigningKey
 from certctl_core.pki.lint import Severity
 from certctl_core.pki.x509 import to_pem
+from certctl_core.values import dataclass
 
 MAX_CERTIFICATE_FILE_BYTES = 256 * 1024
 """A CA with a chain of ten ML-DSA-87 certificates stays below; nothing honest is larger."""

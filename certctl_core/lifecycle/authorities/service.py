@@ -19,7 +19,6 @@ from cryptography import x509
 from certctl_core.kernel.clock import Clock
 from certctl_core.kernel.db import ChangeFeed, UnitOfWorkFactory, Uow
 from certctl_core.kernel.observability import gauge
-from certctl_core.kernel.values import dataclass
 from certctl_core.lifecycle.authorities import _store
 from certctl_core.lifecycle.authorities.errors import (
     AuthorityUnavailable,
@@ -43,6 +42,7 @@ from certctl_core.lifecycle.authorities.types import (
 )
 from certctl_core.pki.serials import canonical, new_serial
 from certctl_core.pki.x509 import describe, to_pem
+from certctl_core.values import dataclass
 
 _log = structlog.get_logger("certctl.authorities")
 

@@ -8,10 +8,10 @@ from enum import StrEnum
 
 from cryptography import x509
 
-from certctl_core.kernel.values import dataclass
 from certctl_core.lifecycle.authorities.errors import CAKeyUnavailable
 from certctl_core.pki.keys import KeyAlgorithm, SigningKey
 from certctl_core.pki.x509 import IssuerTemplate
+from certctl_core.values import dataclass
 
 
 class CAKeyState(StrEnum):

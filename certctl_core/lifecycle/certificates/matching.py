@@ -10,11 +10,11 @@ import sqlalchemy as sa
 
 from certctl_core.kernel.db import Uow
 from certctl_core.kernel.operations import Resource
-from certctl_core.kernel.values import dataclass
 from certctl_core.lifecycle.certificates._store import has_valid_version_of
 from certctl_core.lifecycle.certificates._tables import certificate_versions as versions
 from certctl_core.lifecycle.certificates._tables import managed_certificates as certificates
 from certctl_core.lifecycle.certificates.types import Source, Status
+from certctl_core.values import dataclass
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

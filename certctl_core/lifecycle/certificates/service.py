@@ -14,7 +14,6 @@ from certctl_core.kernel.db import Uow, paginate, recipe
 from certctl_core.kernel.errors import PreconditionFailed
 from certctl_core.kernel.ids import Prefix, parse_id
 from certctl_core.kernel.operations import Page, Resource
-from certctl_core.kernel.values import dataclass
 from certctl_core.lifecycle.certificates import _store
 from certctl_core.lifecycle.certificates._tables import (
     certificate_versions as versions,
@@ -53,6 +52,7 @@ from certctl_core.lifecycle.certificates.types import (
 )
 from certctl_core.lifecycle.policies import RenewalPolicyService, renew_at
 from certctl_core.lifecycle.profiles import ProfileService
+from certctl_core.values import dataclass
 
 SORTS = tuple(_store.SORTS)
 """Sort fields of the certificate list."""

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from datetime import datetime
 from enum import StrEnum
 
-from certctl_core.kernel.values import dataclass
+from certctl_core.values import dataclass
 
 
 class Status(StrEnum):

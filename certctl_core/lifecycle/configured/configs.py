@@ -24,9 +24,9 @@ from certctl_core.contracts.options import (
 from certctl_core.contracts.plugin import Plugin
 from certctl_core.kernel.errors import CertctlError, FieldError
 from certctl_core.kernel.events import JSON
-from certctl_core.kernel.values import dataclass
 from certctl_core.lifecycle.configured.sealing import Sealer
 from certctl_core.lifecycle.configured.types import SealedRow, StoredConfig
+from certctl_core.values import dataclass
 
 PluginT = TypeVar("PluginT", bound=Plugin)
 RowView = TypeVar("RowView", bound=BaseModel)

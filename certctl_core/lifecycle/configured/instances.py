@@ -30,9 +30,9 @@ from certctl_core.kernel.clock import Clock
 from certctl_core.kernel.db import UnitOfWorkFactory
 from certctl_core.kernel.errors import CertctlError
 from certctl_core.kernel.secrets import Keyring, Secret
-from certctl_core.kernel.values import dataclass
 from certctl_core.lifecycle.configured.state import LeasedLocks, Owner, SealedState
 from certctl_core.lifecycle.configured.types import RevisedRow
+from certctl_core.values import dataclass
 
 RECHECK = timedelta(seconds=5)
 """How long an instance is used without looking at its row, should no wake-up come (06 REG-3)."""
@@ -260,6 +260,8 @@ class _Live(Generic[RowT, RunningT]):
 
 @dataclass(slots=True)
 class _Slot(Generic[RowT, RunningT]):
+    """What is kept of one instance."""
+
     lock: threading.Lock = field(default_factory=threading.Lock)
     live: _Live[RowT, RunningT] | None = None
 

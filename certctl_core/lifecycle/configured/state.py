@@ -19,7 +19,7 @@ from certctl_core.contracts.errors import LockBusy
 from certctl_core.contracts.host.contexts import check_state_key, check_state_value
 from certctl_core.kernel.db import Leases, UnitOfWorkFactory, Uow
 from certctl_core.kernel.secrets import Keyring, Purpose
-from certctl_core.kernel.values import dataclass
+from certctl_core.values import dataclass
 
 _RETRY_SECONDS = 0.2
 _MAX_LEASE_NAME = 128

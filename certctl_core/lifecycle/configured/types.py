@@ -6,7 +6,7 @@ from dataclasses import field
 from typing import Protocol
 
 from certctl_core.kernel.events import JSON
-from certctl_core.kernel.values import dataclass
+from certctl_core.values import dataclass
 
 
 class VersionedRow(Protocol):

@@ -6,7 +6,7 @@ from datetime import datetime
 from typing import ClassVar
 
 from certctl_core.kernel.events import Category, Event, Severity
-from certctl_core.kernel.values import dataclass
+from certctl_core.values import dataclass
 
 
 @dataclass(frozen=True, kw_only=True)

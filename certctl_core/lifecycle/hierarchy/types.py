@@ -9,8 +9,8 @@ from typing import Any
 
 from cryptography import x509
 
-from certctl_core.kernel.values import dataclass
 from certctl_core.pki.keys import KeyAlgorithm
+from certctl_core.values import dataclass
 
 
 class CAState(StrEnum):

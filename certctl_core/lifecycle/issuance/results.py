@@ -10,7 +10,6 @@ from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
 
 from certctl_core.contracts.issuers import Issued, IssueRequest
-from certctl_core.kernel.values import dataclass
 from certctl_core.lifecycle.authorities import AuthorityKey
 from certctl_core.lifecycle.certificates import (
     CertificateView,
@@ -26,6 +25,7 @@ from certctl_core.pki.chain import order_chain
 from certctl_core.pki.names import GeneralName
 from certctl_core.pki.serials import canonical
 from certctl_core.pki.x509 import CSRInfo, parse_certificate, to_pem
+from certctl_core.values import dataclass
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

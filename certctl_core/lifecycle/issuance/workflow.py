@@ -32,7 +32,6 @@ from certctl_core.kernel.actors import Actor
 from certctl_core.kernel.db import Group, UnitOfWorkFactory, Uow
 from certctl_core.kernel.errors import CertctlError
 from certctl_core.kernel.ids import Prefix, new_id
-from certctl_core.kernel.values import dataclass
 from certctl_core.lifecycle.authorities import AuthorityService, SerialAlreadyIssued
 from certctl_core.lifecycle.blocked_keys import BlockedKeyService, KeyLists
 from certctl_core.lifecycle.certificates import (
@@ -79,6 +78,7 @@ from certctl_core.pki.x509 import (
     parse_certificate,
     to_pem,
 )
+from certctl_core.values import dataclass
 
 _log = structlog.get_logger("certctl.issuance")
 _SERIAL_ATTEMPTS = 3

@@ -10,7 +10,6 @@ import sqlalchemy as sa
 
 from certctl_core.kernel.db import Uow
 from certctl_core.kernel.events import JSON
-from certctl_core.kernel.values import dataclass
 from certctl_core.lifecycle.configured import Rows
 from certctl_core.lifecycle.issuers._tables import issuers
 from certctl_core.lifecycle.issuers.types import (
@@ -19,6 +18,7 @@ from certctl_core.lifecycle.issuers.types import (
     IssuerState,
     TestStatus,
 )
+from certctl_core.values import dataclass
 
 C = issuers.c
 

@@ -8,11 +8,11 @@ from certctl_core.contracts.host.registry import Kinds
 from certctl_core.contracts.issuers import Cap, Issuer
 from certctl_core.kernel.clock import Clock
 from certctl_core.kernel.db import UnitOfWorkFactory
-from certctl_core.kernel.values import dataclass
 from certctl_core.lifecycle.configured import RECHECK
 from certctl_core.lifecycle.issuers import _store
 from certctl_core.lifecycle.issuers._store import IssuerRow
 from certctl_core.lifecycle.issuers.types import IssuerHealth
+from certctl_core.values import dataclass
 
 DEFAULT_VALIDITY = timedelta(days=90)
 UNLIMITED_VALIDITY = timedelta(days=3650)

@@ -17,7 +17,6 @@ from certctl_core.kernel.db import UnitOfWorkFactory, Uow
 from certctl_core.kernel.errors import CertctlError
 from certctl_core.kernel.ids import parse_id
 from certctl_core.kernel.operations import Resource, unless_matched
-from certctl_core.kernel.values import dataclass
 from certctl_core.lifecycle.issuers.errors import (
     ConnectionTestFailed,
     IssuerCannotStart,
@@ -35,6 +34,7 @@ from certctl_core.lifecycle.issuers.schemas import (
     TryIssuer,
 )
 from certctl_core.lifecycle.issuers.service import IssuerService
+from certctl_core.values import dataclass
 
 _log = structlog.get_logger("certctl.issuers")
 

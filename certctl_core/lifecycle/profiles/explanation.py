@@ -6,10 +6,10 @@ from collections.abc import Iterator
 from datetime import timedelta
 from enum import StrEnum
 
-from certctl_core.kernel.values import dataclass
 from certctl_core.lifecycle.profiles.rules import stamps_beside_others, validity
 from certctl_core.lifecycle.profiles.schemas import ProfileBody
 from certctl_core.lifecycle.profiles.types import is_short_lived
+from certctl_core.values import dataclass
 
 _BROWSER_LIMIT = timedelta(days=398)
 _USES = {

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Protocol
 
-from certctl_core.kernel.values import dataclass
+from certctl_core.values import dataclass
 
 DEFAULT_PROFILE_ID = "prof-default"
 _SHORT_LIVED_BELOW_SECONDS = 3600

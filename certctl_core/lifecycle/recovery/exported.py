@@ -9,9 +9,9 @@ from pathlib import Path
 
 import structlog
 
-from certctl_core.kernel.values import dataclass
 from certctl_core.pki.crl import inspect_crl
 from certctl_core.pki.errors import PKIError
+from certctl_core.values import dataclass
 
 _log = structlog.get_logger("certctl.recovery")
 

@@ -8,7 +8,6 @@ from datetime import timedelta
 from certctl_core.kernel.db import Uow
 from certctl_core.kernel.jobs import Job, JobService, JobStatus, NewJob
 from certctl_core.kernel.operations import Resource
-from certctl_core.kernel.values import dataclass
 from certctl_core.lifecycle.certificates import (
     RENEWABLE,
     CertificateService,
@@ -20,6 +19,7 @@ from certctl_core.lifecycle.certificates import (
 from certctl_core.lifecycle.policies import RenewalPolicyService
 from certctl_core.lifecycle.renewal.errors import NoKeyHolder, RenewalInProgress
 from certctl_core.lifecycle.renewal.events import RenewalJobCreated, RenewalRequested
+from certctl_core.values import dataclass
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

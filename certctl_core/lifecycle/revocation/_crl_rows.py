@@ -10,7 +10,6 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Row
 
 from certctl_core.kernel.db import Uow
-from certctl_core.kernel.values import dataclass
 from certctl_core.lifecycle.revocation._crl_store import (
     ROW_STATE,
     Place,
@@ -23,6 +22,7 @@ from certctl_core.lifecycle.revocation._tables import (
     crl_numbers,
 )
 from certctl_core.lifecycle.revocation.types import StoredCRL
+from certctl_core.values import dataclass
 
 _PIECE = 1 << 20
 """Larger lists cross between here and PostgreSQL in pieces."""

@@ -16,7 +16,6 @@ from sqlalchemy.dialects.postgresql import aggregate_order_by
 from sqlalchemy.engine import Row
 
 from certctl_core.kernel.db import Uow, UTCDateTime
-from certctl_core.kernel.values import dataclass
 from certctl_core.lifecycle.revocation._tables import (
     certificate_revocations,
     crl_cache,
@@ -31,6 +30,7 @@ from certctl_core.lifecycle.revocation.types import (
 )
 from certctl_core.pki.crl import encode_entry, encode_removal
 from certctl_core.pki.reasons import parse_reason
+from certctl_core.values import dataclass
 
 _BATCH = 10_000
 _CHUNK = 50_000

@@ -12,7 +12,6 @@ import structlog
 from certctl_core.kernel.db import UnitOfWorkFactory, Uow
 from certctl_core.kernel.errors import CertctlError
 from certctl_core.kernel.observability import Merge, gauge
-from certctl_core.kernel.values import dataclass
 from certctl_core.lifecycle.authorities import AuthorityKey, AuthorityService
 from certctl_core.lifecycle.revocation import _crl_rows as rows
 from certctl_core.lifecycle.revocation import _crl_store as store
@@ -41,6 +40,7 @@ from certctl_core.lifecycle.revocation.types import (
 )
 from certctl_core.pki.crl import CRLInfo, entries_span, verify_crl
 from certctl_core.pki.errors import PKIError
+from certctl_core.values import dataclass
 
 _log = structlog.get_logger("certctl.crl")
 _KEEP_EVENTS = 1000

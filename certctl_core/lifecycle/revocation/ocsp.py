@@ -20,7 +20,6 @@ import sqlalchemy as sa
 from cryptography import x509
 
 from certctl_core.kernel.db import UnitOfWorkFactory
-from certctl_core.kernel.values import dataclass
 from certctl_core.lifecycle.authorities import AuthorityKey, AuthorityService, CAKeyState
 from certctl_core.lifecycle.revocation._tables import certificate_revocations
 from certctl_core.lifecycle.revocation.errors import ResponderNotConfigured
@@ -48,6 +47,7 @@ from certctl_core.pki.ocsp import (
 )
 from certctl_core.pki.reasons import CRLReason
 from certctl_core.pki.serials import canonical
+from certctl_core.values import dataclass
 
 _MAX_ANSWERS = 50_000
 _MAX_ISSUED = 200_000

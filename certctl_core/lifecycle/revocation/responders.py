@@ -21,7 +21,6 @@ from certctl_core.kernel.db import UnitOfWorkFactory, Uow
 from certctl_core.kernel.errors import CertctlError
 from certctl_core.kernel.observability import gauge
 from certctl_core.kernel.secrets import Keyring, Purpose, SealBroken, UnknownKeyId
-from certctl_core.kernel.values import dataclass
 from certctl_core.lifecycle.authorities import (
     AuthorityKey,
     AuthorityService,
@@ -51,6 +50,7 @@ from certctl_core.pki.x509 import (
     parse_certificate,
     to_pem,
 )
+from certctl_core.values import dataclass
 
 _log = structlog.get_logger("certctl.ocsp")
 _BACKDATE = timedelta(minutes=5)

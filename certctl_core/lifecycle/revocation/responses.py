@@ -20,7 +20,6 @@ from sqlalchemy.exc import DBAPIError
 
 from certctl_core.kernel.db import UnitOfWorkFactory, Uow
 from certctl_core.kernel.errors import CertctlError
-from certctl_core.kernel.values import dataclass
 from certctl_core.lifecycle.authorities import AuthorityKey
 from certctl_core.lifecycle.revocation._tables import (
     certificate_revocations,
@@ -31,6 +30,7 @@ from certctl_core.pki.errors import PKIError
 from certctl_core.pki.ocsp import CertID, CertStatus, OCSPAnswer, verify_response
 from certctl_core.pki.reasons import CRLReason
 from certctl_core.pki.serials import canonical
+from certctl_core.values import dataclass
 
 _log = structlog.get_logger("certctl.ocsp")
 _GATHER_SECONDS = 0.05

@@ -9,13 +9,13 @@ import sqlalchemy as sa
 
 from certctl_core.kernel.db import Uow
 from certctl_core.kernel.ids import Prefix
-from certctl_core.kernel.values import dataclass
 from certctl_core.lifecycle.certificates import CertificateService, KnownVersion, Status
 from certctl_core.lifecycle.revocation._tables import certificate_revocations as t
 from certctl_core.lifecycle.revocation._tables import crl_cache, crl_numbers
 from certctl_core.lifecycle.revocation.events import CertificateRevoked
 from certctl_core.pki.crl import CRLEntry, encode_entry
 from certctl_core.pki.reasons import CRLReason
+from certctl_core.values import dataclass
 
 _BATCH = 500
 """SQLite takes 999 parameters in a statement where it is old."""

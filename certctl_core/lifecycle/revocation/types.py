@@ -10,9 +10,9 @@ from typing import TypeAlias
 
 from cryptography import x509
 
-from certctl_core.kernel.values import dataclass
 from certctl_core.pki.keys import SigningKey
 from certctl_core.pki.reasons import CRLReason
+from certctl_core.values import dataclass
 
 
 class Scope(StrEnum):

@@ -15,7 +15,6 @@ from certctl_core.kernel.db import Uow, paginate
 from certctl_core.kernel.errors import FieldError, Invalid
 from certctl_core.kernel.ids import Prefix
 from certctl_core.kernel.operations import NO_SCOPE, Page, Resource, covers
-from certctl_core.kernel.values import dataclass
 from certctl_core.people.access import catalogue
 from certctl_core.people.access._tables import grants, role_permissions, roles
 from certctl_core.people.access.errors import (
@@ -29,6 +28,7 @@ from certctl_core.people.access.events import RoleGranted, RoleRevoked
 from certctl_core.people.access.rules import intersect
 from certctl_core.people.access.schemas import EffectiveView, MeView, RoleQuery, RoleView
 from certctl_core.people.access.types import Effective, ScopeType
+from certctl_core.values import dataclass
 
 _CACHE_SECONDS = 5.0
 """No decision is older than this on any replica (spec 05 RBAC-16)."""

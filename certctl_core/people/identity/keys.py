@@ -18,7 +18,6 @@ from certctl_core.kernel.errors import CertctlError, FieldError, Invalid
 from certctl_core.kernel.ids import Prefix
 from certctl_core.kernel.operations import Page
 from certctl_core.kernel.secrets import Secret
-from certctl_core.kernel.values import dataclass
 from certctl_core.people.access import AccessService
 from certctl_core.people.identity._tables import api_keys as t
 from certctl_core.people.identity.errors import (
@@ -39,6 +38,7 @@ from certctl_core.people.identity.schemas import (
     NewAPIKeyView,
 )
 from certctl_core.people.identity.types import KEY_PREFIX, ConfiguredKey
+from certctl_core.values import dataclass
 
 _log = structlog.get_logger("certctl.identity")
 _CACHE_SECONDS = 5.0

@@ -20,7 +20,6 @@ from certctl_core.kernel.db import UnitOfWorkFactory, Uow, paginate
 from certctl_core.kernel.ids import Prefix
 from certctl_core.kernel.operations import Page
 from certctl_core.kernel.secrets import Keyring, Purpose, Secret
-from certctl_core.kernel.values import dataclass
 from certctl_core.people.identity._tables import session_signing_keys as keys
 from certctl_core.people.identity._tables import sessions as t
 from certctl_core.people.identity.errors import BadCredential, SessionInvalid, SessionNotFound
@@ -34,6 +33,7 @@ from certctl_core.people.identity.events import (
 from certctl_core.people.identity.keys import KeyService
 from certctl_core.people.identity.schemas import SessionQuery, SessionView
 from certctl_core.people.identity.types import NewSession, Session
+from certctl_core.values import dataclass
 
 _VERSION = "v1"
 _COOKIE = re.compile(

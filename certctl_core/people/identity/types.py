@@ -6,7 +6,7 @@ from datetime import datetime
 
 from certctl_core.kernel.actors import Actor
 from certctl_core.kernel.secrets import Secret
-from certctl_core.kernel.values import dataclass
+from certctl_core.values import dataclass
 
 SESSION_COOKIE = "__Host-certctl_session"
 CSRF_COOKIE = "__Host-certctl_csrf"

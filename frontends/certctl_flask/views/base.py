@@ -24,8 +24,8 @@ from certctl_core.api.problems import typed_error
 from certctl_core.kernel.actors import Actor
 from certctl_core.kernel.errors import CertctlError, ErrorKind, Unauthenticated
 from certctl_core.kernel.operations import File, Page
-from certctl_core.kernel.values import dataclass
 from certctl_core.people.access import PermissionDenied
+from certctl_core.values import dataclass
 from certctl_flask.edge import Context, context_of
 from certctl_flask.ui import filters
 from certctl_flask.views.names import NameCache, Names

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from flask import Blueprint, abort, request
 from werkzeug.wrappers.response import Response
 
-from certctl_core.kernel.values import dataclass
+from certctl_core.values import dataclass
 
 if TYPE_CHECKING:
     from certctl_flask.views.base import Pages, Values

@@ -12,7 +12,7 @@ from typing import Any, ClassVar, Generic, TypeVar
 
 import pytest
 
-from certctl_core.kernel import values
+from certctl_core import values
 
 Item = TypeVar("Item")
 

@@ -45,6 +45,7 @@ def _late(cls: type, options: dict[str, bool]) -> Any:
     if not options.get("eq", True):
         names = [name for name in names if name not in {"__eq__", "__hash__"}]
     bases = [vars(base)[_PARAMETERS] for base in cls.__mro__ if _PARAMETERS in vars(base)]
+    cls.__doc__ = cls.__doc__ or cls.__name__  # else a signature is made for it, at some cost
     plain: dict[str, Any] = {"frozen": False, "init": False, "repr": False, "eq": False}
     try:
         for base in bases:  # the standard library does not let others inherit from frozen ones
