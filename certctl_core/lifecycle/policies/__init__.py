@@ -10,6 +10,11 @@ from certctl_core.lifecycle.policies.events import (
     RenewalPolicyDeleted,
     RenewalPolicyUpdated,
 )
+from certctl_core.lifecycle.policies.explanation import (
+    PolicySentence,
+    explain_policy,
+    usual_renewal,
+)
 from certctl_core.lifecycle.policies.rules import renew_at
 from certctl_core.lifecycle.policies.schemas import (
     CreateRenewalPolicy,
@@ -22,6 +27,7 @@ from certctl_core.lifecycle.policies.types import DEFAULT_POLICY_ID
 __all__ = [
     "DEFAULT_POLICY_ID",
     "CreateRenewalPolicy",
+    "PolicySentence",
     "RenewalPolicyBody",
     "RenewalPolicyCreated",
     "RenewalPolicyDeleted",
@@ -31,5 +37,7 @@ __all__ = [
     "RenewalPolicyService",
     "RenewalPolicyUpdated",
     "RenewalPolicyView",
+    "explain_policy",
     "renew_at",
+    "usual_renewal",
 ]

@@ -20,7 +20,7 @@ class RenewalPolicyBody(Input):
     auto_renew: bool = Field(default=True, description="Off: nothing renews by itself.")
     max_retries: int = Field(3, ge=0, le=10, description="Further attempts after a failure.")
     retry_interval_seconds: int = Field(
-        3600, ge=60, le=86400, description="Wait before the first retry; doubles after that."
+        3600, ge=60, le=86400, description="Wait before a renewal that failed for good starts anew."
     )
 
 

@@ -43,6 +43,9 @@ _PREFERENCES = {
 }
 _STATIC = Path(__file__).parent.parent / "ui" / "static"
 _PAGE_SIZE = 50
+_NOTHING = frozenset(
+    {ErrorKind.FORBIDDEN, ErrorKind.NOT_FOUND, ErrorKind.CONFLICT, ErrorKind.NOT_SUPPORTED}
+)
 
 
 def wants_page(incoming: Request) -> bool:
@@ -133,7 +136,7 @@ class Pages:
         try:
             return self.call(name, path, **rest)
         except CertctlError as error:
-            if error.kind in {ErrorKind.FORBIDDEN, ErrorKind.NOT_FOUND, ErrorKind.CONFLICT}:
+            if error.kind in _NOTHING:
                 return None
             raise
 

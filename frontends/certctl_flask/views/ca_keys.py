@@ -8,7 +8,7 @@ from flask import Blueprint, request
 from werkzeug.wrappers.response import Response
 
 from certctl_flask.views.base import Pages, Values
-from certctl_flask.views.trust import issuer_page
+from certctl_flask.views.issuers import issuer_page
 
 
 def add(blueprint: Blueprint, pages: Pages) -> None:

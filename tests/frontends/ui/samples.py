@@ -13,6 +13,7 @@ from certctl_flask.views.ca_picture import draw
 from certctl_flask.views.choices import Choices
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
+from tests.frontends.ui import samples_catalogue
 from tests.frontends.ui import samples_data as data
 from tests.frontends.ui.samples_deployments import DEPLOYMENTS
 
@@ -27,11 +28,15 @@ PERMISSIONS = frozenset(
         "certificate.bulk_revoke",
         "issuer.read",
         "issuer.edit",
+        "issuer.delete",
         "ca.hierarchy.read",
         "ca.hierarchy.manage",
         "profile.read",
         "profile.edit",
         "profile.delete",
+        "policy.read",
+        "policy.edit",
+        "policy.delete",
         "agent.read",
         "agent.enroll",
         "agent.retire",
@@ -321,9 +326,9 @@ _SEARCHED: Context = {
     "policies": _picks("policies", ("rp-default", "after two thirds")),
 }
 _TYPES = [
-    {"kind": "local", "title": "Built-in authority", "available": True, "reason": None, "capabilities": ["crl", "ocsp"], "count": 1},
-    {"kind": "vault", "title": "HashiCorp Vault", "available": True, "reason": None, "capabilities": [], "count": 1},
-    {"kind": "aws-acm-pca", "title": "AWS Private CA", "available": False, "reason": "boto3 is missing: pip install 'certctl[aws]'", "capabilities": [], "count": 0},
+    {"kind": "local", "title": "Built-in authority", "available": True, "reason": None, "capabilities": ["crl", "ocsp"], "count": 1, "summary": "Signs what it is asked for."},
+    {"kind": "vault", "title": "HashiCorp Vault", "available": True, "reason": None, "capabilities": [], "count": 1, "summary": "Signs what it is asked for."},
+    {"kind": "aws-acm-pca", "title": "AWS Private CA", "available": False, "reason": "boto3 is missing: pip install 'certctl[aws]'", "capabilities": [], "count": 0, "summary": "Signs what it is asked for."},
 ]  # fmt: skip
 _CRLS = [
     {"issuer_id": "iss-local", "ca_key_id": "3f" * 20, "cache_present": True, "crl_number": 412, "this_update": data.at(minutes=25), "next_update": data.at(hours=-23), "generated_at": data.at(minutes=25), "revoked_count": 12, "is_stale": False, "parts": [{"part": "delta", "crl_number": 412, "this_update": data.at(minutes=25), "next_update": data.at(hours=-23), "revoked_count": 3, "is_stale": False}, *({"part": f"4-{index}", "crl_number": 400 + index, "this_update": data.at(minutes=25), "next_update": data.at(hours=-23), "revoked_count": 3, "is_stale": False} for index in range(4))], "recent_events": [{"started_at": data.at(minutes=25), "trigger": "tick", "part": "", "duration_ms": 12, "succeeded": False, "crl_number": 0, "revoked_count": 0, "error": "The signer does not answer."}]},
@@ -395,7 +400,7 @@ _AGENTS = common(
 _AGENT = common(
     nav="agents", agent=data.AGENTS[0], targets=data.TARGETS[:1], jobs=data.JOBS, blocked=None
 )
-_FIELDS = [
+_FIELDS = [{"default": None, "stored": None, "clearable": False, "is_secret": item["type"] == "secret"} | item for item in (
     {"name": "cert_path", "title": "Certificate file", "help": "Certificate and chain are written here.", "type": "text", "required": True, "choices": [], "placeholder": "/etc/nginx/tls/site.crt", "group": "Files", "advanced": False},
     {"name": "key_path", "title": "Key file", "help": "Written with mode 0600.", "type": "text", "required": True, "choices": [], "placeholder": "/etc/nginx/tls/site.key", "group": "Files", "advanced": False},
     {"name": "verify", "title": "Check the handshake", "help": "Connect after the reload and compare the certificate.", "type": "bool", "required": False, "choices": [], "placeholder": "", "group": "Checks", "advanced": False},
@@ -403,11 +408,11 @@ _FIELDS = [
     {"name": "reload", "title": "Reload by", "help": "", "type": "choice", "required": True, "choices": [("systemctl", "systemctl reload nginx"), ("signal", "nginx -s reload")], "placeholder": "", "group": "Checks", "advanced": False},
     {"name": "hosts", "title": "Names to check", "help": "One a line.", "type": "list", "required": False, "choices": [], "placeholder": "", "group": "Checks", "advanced": True},
     {"name": "passphrase", "title": "Passphrase", "help": "Kept sealed.", "type": "secret", "required": False, "choices": [], "placeholder": "", "group": "Checks", "advanced": True},
-]  # fmt: skip
+)]  # fmt: skip
 _AGENT_PICKS = _picks("agents", ("ag-1", "web-1"), ("ag-2", "web-2"))
 _TARGET_FORM = common(
     nav="targets",
-    kind={"kind": "nginx", "title": "nginx"},
+    kind={"kind": "nginx", "title": "nginx"}, faults=[],
     types=[{"kind": "nginx", "title": "nginx", "available": True, "reason": None}, {"kind": "f5", "title": "F5 BIG-IP", "available": False, "reason": "not installed"}],
     agents=_AGENT_PICKS,
     fields=_FIELDS,
@@ -577,3 +582,4 @@ PAGES: dict[str, tuple[str, Context]] = {
     "error-404": ("error.html", _error(404, "Not found", "There is no certificate with the id mc-1.")),
     "error-500": ("error.html", _error(500, "Something went wrong", "The control plane could not finish this request.") | {"actor": None}),
 }  # fmt: skip
+PAGES |= samples_catalogue.pages(common, rows, query, _TYPES)

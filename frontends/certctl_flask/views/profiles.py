@@ -1,26 +1,16 @@
-"""Issuers and profiles."""
+"""Profiles."""
 
 from __future__ import annotations
 
-import re
 from typing import Any
 
-from flask import Blueprint, Response, request
+from flask import Blueprint, request
 from werkzeug.wrappers.response import Response as AnyResponse
 
-from certctl_core.kernel.errors import CertctlError, FieldError, Invalid, NotFound
-from certctl_core.kernel.operations import File
-from certctl_flask.views.base import (
-    Pages,
-    Values,
-    download,
-    lines,
-    list_state,
-    problem_of,
-)
+from certctl_core.kernel.errors import CertctlError
+from certctl_flask.views.base import Pages, Values, lines, list_state, problem_of
+from certctl_flask.views.lengths import length_of, seconds_of
 
-_UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400, "": 1}
-_LENGTH = re.compile(r"\s*(\d{1,9})\s*([smhd]?)\s*")
 _FLAGS = (
     "allow_short_lived",
     "must_staple",
@@ -41,103 +31,8 @@ _FIELDS = {
 
 
 def add(blueprint: Blueprint, pages: Pages) -> None:
-    """Mount everything below ``/ui/issuers`` and ``/ui/profiles``."""
-    _issuers(blueprint, pages)
-    _profiles(blueprint, pages)
+    """Mount everything below ``/ui/profiles``."""
 
-
-def _issuers(blueprint: Blueprint, pages: Pages) -> None:
-    @blueprint.get("/ui/issuers")
-    def issuers() -> AnyResponse:
-        state = list_state("kind", "enabled", "health")
-        page = pages.call("issuers.list", query=state.parameters)
-        types = pages.rows("issuer_types.list")
-        counts: dict[str, int] = {}
-        for row in page["data"]:
-            counts[row["kind"]] = counts.get(row["kind"], 0) + 1
-        return pages.render(
-            "issuers/list.html",
-            "issuers",
-            page=page,
-            query=state.query,
-            types=[
-                {**item, "reason": item.get("error") or "", "count": counts.get(item["kind"], 0)}
-                for item in types
-            ],
-        )
-
-    @blueprint.get("/ui/issuers/<issuer_id>")
-    def issuer(issuer_id: str) -> AnyResponse:
-        return issuer_page(pages, issuer_id)
-
-    @blueprint.get("/ui/issuers/<issuer_id>/ca.pem")
-    def issuer_certificate(issuer_id: str) -> Response:
-        found = pages.call("issuers.ca_keys", {"issuer_id": issuer_id})
-        wanted = request.args.get("key", "")
-        for key in found["data"]:
-            if key["ca_key_id"] == wanted or not wanted:
-                return download(
-                    File(
-                        content=key["certificate_pem"].encode(),
-                        media_type="application/x-pem-file",
-                        filename=f"{issuer_id}-{key['ca_key_id'][:8]}.pem",
-                    )
-                )
-        raise NotFound
-
-    @blueprint.post("/ui/issuers/<issuer_id>/<verb>")
-    def change_issuer(issuer_id: str, verb: str) -> AnyResponse:
-        names = {
-            "test": "issuers.test",
-            "enable": "issuers.enable",
-            "disable": "issuers.disable",
-            "regenerate": "crl.regenerate",
-            "rotate-responder": "ocsp.rotate",
-        }
-        if verb not in names:
-            raise NotFound
-
-        def act() -> tuple[str, str]:
-            result = pages.call(names[verb], {"issuer_id": issuer_id})
-            done = {
-                "enable": "The issuer is enabled.",
-                "disable": "The issuer is disabled.",
-                "regenerate": "New revocation lists are in force.",
-                "rotate-responder": "The OCSP responder has a new key and certificate.",
-            }
-            text = done.get(verb) or (
-                "The test succeeded." if result.get("ok") else "The test failed; see below."
-            )
-            return f"/ui/issuers/{issuer_id}", text
-
-        return pages.submit(act, lambda values: issuer_page(pages, issuer_id, **values))
-
-
-def issuer_page(pages: Pages, issuer_id: str, *, status: int = 200, **values: Any) -> AnyResponse:
-    """An issuer with its CA keys; also what a refused action shows again."""
-    path = {"issuer_id": issuer_id}
-    found = pages.maybe("issuers.ca_keys", path) or {"data": []}
-    crls = pages.maybe("crl.state") or {"cache_rows": []}
-    ocsp = pages.maybe("ocsp.state") or {"responders": [], "cache": []}
-    certificates = pages.maybe(
-        "certificates.list", query={"issuer_id": issuer_id, "page_size": "5"}
-    ) or {"data": [], "total": 0}
-    return pages.render(
-        "issuers/detail.html",
-        "issuers",
-        status=status,
-        issuer=pages.call("issuers.get", path),
-        keys=found["data"],
-        crls=[row for row in crls["cache_rows"] if row["issuer_id"] == issuer_id],
-        responders=[row for row in ocsp["responders"] if row["issuer_id"] == issuer_id],
-        ocsp_answers=next((row for row in ocsp["cache"] if row["issuer_id"] == issuer_id), None),
-        certificates=certificates["data"],
-        certificate_total=certificates["total"],
-        **values,
-    )
-
-
-def _profiles(blueprint: Blueprint, pages: Pages) -> None:
     @blueprint.get("/ui/profiles")
     def profiles() -> AnyResponse:
         state = list_state("enabled")
@@ -250,8 +145,10 @@ def _profile_body() -> Values:
             {"algorithm": name, "min_size": int(sizes.get(name) or 0)}
             for name in form.getlist("key_algorithms")
         ],
-        "default_validity_seconds": _seconds("default_validity"),
-        "max_ttl_seconds": _seconds("max_ttl"),
+        "default_validity_seconds": seconds_of(
+            form.get("default_validity", ""), "default_validity"
+        ),
+        "max_ttl_seconds": seconds_of(form.get("max_ttl", ""), "max_ttl"),
         "allowed_ekus": lines(form.get("ekus")),
         "required_san_patterns": lines(form.get("required_san_patterns")),
         "spiffe_uri_pattern": form.get("spiffe_uri_pattern", "").strip(),
@@ -262,24 +159,6 @@ def _profile_body() -> Values:
     }
 
 
-def _seconds(name: str) -> int:
-    text = request.form.get(name, "").strip()
-    if not text:
-        return 0
-    match = _LENGTH.fullmatch(text)
-    if match is None:
-        message = "is not a length of time such as 90d, 12h or 30m"
-        raise Invalid(fields=[FieldError(field=name, message=message)])
-    return int(match[1]) * _UNITS[match[2]]
-
-
-def _length(seconds: int) -> str:
-    for unit in ("d", "h", "m"):
-        if seconds and seconds % _UNITS[unit] == 0:
-            return f"{seconds // _UNITS[unit]}{unit}"
-    return str(seconds) if seconds else ""
-
-
 def _form_of(view: Values) -> Values:
     sizes = {rule["algorithm"]: rule["min_size"] for rule in view["allowed_key_algorithms"]}
     return {
@@ -288,8 +167,8 @@ def _form_of(view: Values) -> Values:
         "min_size_RSA": sizes.get("RSA", 2048),
         "min_size_ECDSA": sizes.get("ECDSA", 256),
         "ekus": "\n".join(view["allowed_ekus"]),
-        "default_validity": _length(view["default_validity_seconds"]),
-        "max_ttl": _length(view["max_ttl_seconds"]),
+        "default_validity": length_of(view["default_validity_seconds"]),
+        "max_ttl": length_of(view["max_ttl_seconds"]),
         "required_san_patterns": "\n".join(view["required_san_patterns"]),
         "allowed_subject_attributes": " ".join(view["allowed_subject_attributes"]),
     }
