@@ -329,6 +329,15 @@ class TestCertificates:
         assert released.code == 0, released.err
         assert certctl("certificates", "show", name, "--json").json["status"] == "Active"
 
+    def test_a_hold_can_be_made_final(self, certctl: Run, name: str) -> None:
+        certctl("certificates", "revoke", name, "--reason", "certificateHold", "-y")
+        revoked = certctl("certificates", "revoke", name, "--reason", "superseded", "-y")
+
+        assert revoked.code == 0, revoked.err
+        shown = certctl("certificates", "show", name, "--json").json
+        assert (shown["status"], shown["revocation_reason"]) == ("Revoked", "superseded")
+        assert certctl("certificates", "unhold", name).code != 0
+
     def test_renews_from_a_request(self, certctl: Run, name: str, tmp_path: Path) -> None:
         csr = tmp_path / "new.csr"
         csr.write_text(make_csr("k.example.test"))
