@@ -81,7 +81,10 @@ def show_certificate(certificate: str) -> None:
         return
     versions = client.certificates.versions(row["id"]).data if row["current_version_id"] else []
     current = next((item for item in versions if item["is_current"]), None)
-    show({**row, "current": current}, CERTIFICATE)
+    held = any(target["enabled"] for target in client.targets.of_certificate(row["id"]).data)
+    planned = row["next_renewal_at"] if held else None  # nobody can keep to it
+    shown = {"current": current, "is_held": held, "next_renewal_at": planned}
+    show({**row, **shown}, CERTIFICATE)
 
 
 @certificates.command("versions")
