@@ -24,7 +24,7 @@ from certctl_core.kernel.errors import CertctlError
 from certctl_core.kernel.observability import configure
 from certctl_server.exits import Exit, StartFailure, say
 from certctl_server.first_start import CA_FILE, served_url
-from certctl_server.loading import Source
+from certctl_server.loading import Source, check_plugin_names
 from certctl_server.sqlite_lock import SQLiteLock
 
 if TYPE_CHECKING:
@@ -72,6 +72,7 @@ class Admin:
         from certctl_server.tls import TLSPair
 
         settings = self._settings()
+        self._lines([f"warning: {warning}" for warning in check_plugin_names(settings)])
         self._lines(check(settings, clock=self._clock, pair=TLSPair.of(settings)))
         return Exit.OK
 
@@ -170,7 +171,8 @@ class Admin:
 
     def _config_check(self) -> int:
         settings = self._settings()
-        self._lines([f"warning: {warning}" for warning in settings.warnings])
+        warnings = (*settings.warnings, *check_plugin_names(settings))
+        self._lines([f"warning: {warning}" for warning in warnings])
         self._lines(["The configuration can be used."])
         return Exit.OK
 

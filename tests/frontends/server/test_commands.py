@@ -53,6 +53,28 @@ class TestConfig:
         assert "CERTCTL_SERVER_PORT" in problems
         assert "CERTCTL_LOG_LEVEL" in problems
 
+    @pytest.mark.spec("08/CFG-5")
+    def test_a_plugin_that_does_not_exist_is_not_switched_off(
+        self, tmp_path: Path, capsys: Said
+    ) -> None:
+        environ = _environ(tmp_path, PLUGINS_DISABLED="webhok,nginx,certctl:local,pager")
+
+        assert commands.config_check({}, config_file=None, environ=environ) == 2
+        said = capsys.readouterr().err
+        assert "CERTCTL_PLUGINS_DISABLED names 'webhok'" in said
+        assert "Did you mean webhook?" in said
+        assert "names 'pager'" in said
+        assert "nginx" not in said
+        assert "local" not in said
+
+    def test_unknown_plugins_are_a_warning_where_unknown_names_are_allowed(
+        self, tmp_path: Path, capsys: Said
+    ) -> None:
+        environ = _environ(tmp_path, PLUGINS_DISABLED="pager", CONFIG_ALLOW_UNKNOWN="true")
+
+        assert commands.config_check({}, config_file=None, environ=environ) == 0
+        assert "warning: CERTCTL_PLUGINS_DISABLED names 'pager'" in capsys.readouterr().out
+
     def test_check_of_good_settings(self, tmp_path: Path) -> None:
         assert commands.config_check({}, config_file=None, environ=_environ(tmp_path)) == 0
 
