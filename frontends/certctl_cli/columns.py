@@ -439,7 +439,7 @@ REPORT = (
 )
 SUMMARY = (
     Column(title="Certificates", key="total_certificates"),
-    Column(title="  expiring", key="expiring_certificates"),
+    Column(title="  end within 30 days", key="expiring_certificates"),
     Column(title="  expired", key="expired_certificates"),
     Column(title="  revoked", key="revoked_certificates"),
     Column(title="Agents", key="total_agents"),

@@ -63,6 +63,8 @@ class TestStatus:
 
         assert shown.code == 0
         assert "State:   ready" in shown.out
+        assert "  end within 30 days: 0" in shown.out
+        assert "expiring" not in shown.out
         assert document["status"] == "ready"
         assert document["summary"]["total_certificates"] >= 0
 
