@@ -122,6 +122,38 @@ class Admin:
         self._form({"current": found.current, "head": found.head})
         return Exit.OK
 
+    def heads(self) -> int:
+        """The newest revision of the code."""
+        return self._run(self._heads)
+
+    def _heads(self) -> int:
+        head = import_module("certctl_migrations").known_revisions()[-1]
+        if self._is_json:
+            self._document({"heads": [head]})
+        else:
+            self._lines([head])
+        return Exit.OK
+
+    def plan(self, revision: str) -> int:
+        """What an upgrade would do."""
+        return self._run(lambda: self._plan(revision))
+
+    def _plan(self, revision: str) -> int:
+        with self._database(self._settings(seals=False)) as database:
+            found = import_module("certctl_migrations").plan(database, revision=revision)
+        if self._is_json:
+            self._document(asdict(found))
+            return Exit.OK
+        self._lines([f"-- The database is at {found.current or 'no revision'}."])
+        for step in found.steps:
+            back = f"no: {step.irreversible}" if step.irreversible else "yes"
+            self._lines(["", f"-- {step.revision}: {step.title}", f"-- reversible: {back}"])
+            for statement in step.statements:
+                self._lines([f"-- lock: {statement.lock}", statement.sql])
+        if not found.steps:
+            self._lines([f"-- Nothing is to be done for {found.target}."])
+        return Exit.OK
+
     def _revisions(self, settings: Settings) -> Any:
         with self._database(settings) as database:
             return import_module("certctl_migrations").revisions(database)

@@ -140,7 +140,19 @@ class TestDatabase:
         found = json.loads(capsys.readouterr().out)
         assert found["current"] == found["head"]
 
+        assert commands.db_heads({}, config_file=None, environ={}) == 0
+        assert capsys.readouterr().out.strip() == found["head"]
+        assert commands.db_plan({}, config_file=None, environ=environ) == 0
+        assert "Nothing is to be done" in capsys.readouterr().out
+
         assert commands.db_downgrade({}, config_file=None, environ=environ, revision="base") == 0
+        capsys.readouterr()
+        assert commands.db_plan({}, config_file=None, environ=environ) == 0
+        planned = capsys.readouterr().out
+        assert "-- 0001: Foundation" in planned
+        assert "-- reversible: yes" in planned
+        assert "CREATE TABLE agents" in planned
+        assert commands.db_plan({}, config_file=None, environ=environ, revision="4711") == 4
         assert commands.db_check({}, config_file=None, environ=environ) == 4
         assert "db upgrade" in capsys.readouterr().err
 
