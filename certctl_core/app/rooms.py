@@ -11,6 +11,7 @@ from certctl_core.app import operations as app_operations
 from certctl_core.app.audit_key import audit_keys
 from certctl_core.app.publishing import Publishing, count_invalidated
 from certctl_core.app.references import References
+from certctl_core.app.scoping import connect_scopes
 from certctl_core.app.signers import Signers
 from certctl_core.contracts.host.contexts import product
 from certctl_core.contracts.host.http import PluginHttp
@@ -456,6 +457,7 @@ class Rooms:
         ):
             self._feed.subscribe(topic, forget)
         self._bus.on_emit(self._policy_changed, RenewalPolicyUpdated)
+        connect_scopes(self._bus, self.access, profiles=self.profiles, issuers=self.issuers)
         if self.plugins.event_observers:
             self._bus.after_commit(self.observers)
 

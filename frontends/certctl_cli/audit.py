@@ -12,6 +12,7 @@ from certctl_cli.lazy import Group
 from certctl_cli.lists import list_options, show, show_list
 from certctl_cli.options import state
 from certctl_cli.parts import call_server
+from certctl_cli.waiting import in_turn
 
 _FILE = click.Path(path_type=Path, dir_okay=False, exists=True)
 
@@ -60,8 +61,8 @@ def verify(
 ) -> None:
     """Verify the log against its signed checkpoints; exits 1 when it was tampered with.
 
-    The server does it, once a minute at most. --local reads the database without a server; --file
-    with --key needs neither.
+    The server does it, once a minute at most: this waits for its turn. --local reads the database
+    without a server; --file with --key needs neither.
     """
     output = state().output
     if export is not None:
@@ -71,7 +72,8 @@ def verify(
         raise click.UsageError(message, ctx)
     if is_local:
         ctx.exit(call_server("audit_verify", full=full, is_json=output.is_json))
-    report = state().client().audit.verify(full=full)
+    client = state().client()
+    report = in_turn(lambda: client.audit.verify(full=full), output, code="verified_just_now")
     if output.is_json:
         output.document(report)
     else:

@@ -81,7 +81,10 @@ def show_certificate(certificate: str) -> None:
         return
     versions = client.certificates.versions(row["id"]).data if row["current_version_id"] else []
     current = next((item for item in versions if item["is_current"]), None)
-    show({**row, "current": current}, CERTIFICATE)
+    held = any(target["enabled"] for target in client.targets.of_certificate(row["id"]).data)
+    planned = row["next_renewal_at"] if held else None  # nobody can keep to it
+    shown = {"current": current, "is_held": held, "next_renewal_at": planned}
+    show({**row, **shown}, CERTIFICATE)
 
 
 @certificates.command("versions")
@@ -146,7 +149,10 @@ def renew(
 @click.option("--invalidity-date", metavar="TIME", help="RFC 3339: unusable since then.")
 @yes_option
 def revoke(certificate: str, *, is_sure: bool, reason: str, **options: Any) -> None:
-    """Revoke a certificate: CRL and OCSP say so from now on."""
+    """Revoke a certificate: CRL and OCSP say so from now on.
+
+    One on hold is revoked for good by any other reason; the date stays when the hold began.
+    """
     client, output = state().client(), state().output
     key = certificate_id(client, certificate)
     confirm(f"Revoke {certificate} ({reason}) for good?", is_sure=is_sure)
@@ -240,7 +246,10 @@ def _told(answer: BulkRevocation) -> str:
 @certificates.command("unhold")
 @click.argument("certificate")
 def unhold(certificate: str) -> None:
-    """Release a certificate that was revoked with certificateHold."""
+    """Release a certificate that was revoked with certificateHold.
+
+    'certctl certificates revoke' with another reason makes the hold final instead.
+    """
     client, output = state().client(), state().output
     answer = client.certificates.unhold(certificate_id(client, certificate))
     if output.is_json:

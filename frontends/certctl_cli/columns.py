@@ -55,6 +55,13 @@ def _permission(row: Row) -> str:
     return f"{row['permission']}{scope}"
 
 
+def _renewal(row: Row) -> str:
+    """Who renews, in the words of the web interface."""
+    if not row["managed_renewal"]:
+        return "by the holder of the key"
+    return "by agents" if row["is_held"] else "by hand: no agent holds the key"
+
+
 ID = Column(title="Id", key="id")
 NAME = Column(title="Name", key="name")
 STATUS = Column(title="Status", key="status")
@@ -76,7 +83,7 @@ CERTIFICATE = (
     Column(title="Issuer", key="issuer_id"),
     Column(title="Profile", key="certificate_profile_id"),
     Column(title="Renewal policy", key="renewal_policy_id"),
-    Column(title="Renewed by", value=lambda r: "agents" if r["managed_renewal"] else "key holder"),
+    Column(title="Renewal", value=_renewal),
     Column(title="Environment", key="environment"),
     Column(title="Tags", key="tags"),
     Column(title="Source", key="source"),
@@ -432,7 +439,7 @@ REPORT = (
 )
 SUMMARY = (
     Column(title="Certificates", key="total_certificates"),
-    Column(title="  expiring", key="expiring_certificates"),
+    Column(title="  end within 30 days", key="expiring_certificates"),
     Column(title="  expired", key="expired_certificates"),
     Column(title="  revoked", key="revoked_certificates"),
     Column(title="Agents", key="total_agents"),

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 import secrets
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from certctl_cli.failures import FileExists, NotWritable
@@ -54,6 +55,24 @@ def make_directory(path: Path) -> None:
         path.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise NotWritable(path=path, reason=error.strerror or "unknown") from error
+
+
+@contextmanager
+def directory(path: Path) -> Iterator[None]:
+    """Make a directory with its parents; what fails within leaves none of them behind empty.
+
+    Raises:
+        NotWritable: It cannot be made.
+    """
+    new = [place for place in (path, *path.parents) if not os.path.lexists(place)]
+    try:
+        make_directory(path)
+        yield
+    except BaseException:
+        for place in new:
+            with suppress(OSError):  # it holds something, or is not there
+                place.rmdir()
+        raise
 
 
 class NewKeyFile:

@@ -13,7 +13,7 @@ from certctl_client.errors import APIError
 
 from certctl_cli.columns import ISSUED
 from certctl_cli.failures import Failed
-from certctl_cli.files import NewKeyFile, make_directory, refuse_existing, write_all
+from certctl_cli.files import NewKeyFile, directory, refuse_existing, write_all
 from certctl_cli.lazy import Command
 from certctl_cli.options import state
 from certctl_core.kernel.errors import CertctlError
@@ -133,15 +133,15 @@ def issue(  # noqa: PLR0917 - the command line
     if not force:
         files = ("cert.pem", "chain.pem", "fullchain.pem")
         refuse_existing([out / name for name in (() if csr else ("key.pem",)) + files])
-    make_directory(out)
     client = state().client()
-    if csr_pem is not None:
-        issued, key = _ask(client, wish, csr_pem, is_renewing=is_renewing), None
-    else:
-        issued, key = _with_new_key(
-            client, wish, key_type, out / "key.pem", force=force, is_renewing=is_renewing
-        )
-    _finish(client, issued, out, key)
+    with directory(out):
+        if csr_pem is not None:
+            issued, key = _ask(client, wish, csr_pem, is_renewing=is_renewing), None
+        else:
+            issued, key = _with_new_key(
+                client, wish, key_type, out / "key.pem", force=force, is_renewing=is_renewing
+            )
+        _finish(client, issued, out, key)
 
 
 def _names(

@@ -7,10 +7,14 @@ import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from certctl_core.kernel.clock import Clock, SystemClock
 from certctl_core.values import dataclass
+
+if TYPE_CHECKING:
+    from rich.console import Console
+    from rich.table import Table
 
 Row = Mapping[str, Any]
 
@@ -24,6 +28,8 @@ _COLORS = {
 }  # fmt: skip
 _DAY_SECONDS = 86400
 _WIDE = 120
+_SHORT_ID = 12
+_UNLIMITED = 10_000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -135,6 +141,8 @@ class Output:
             table.add_column(column.title, overflow="fold", no_wrap=is_rigid)
         for row in rows:
             table.add_row(*(self._rich(column, column.of(row)) for column in shown))
+        if any(column.key == "name" for column in shown):
+            _narrow_ids(console, table, shown, rows)
         console.print(table)
 
     def _rich_form(self, pairs: Sequence[tuple[Column, object]]) -> None:
@@ -166,6 +174,21 @@ class Output:
         if days <= -1:
             return f"{moment:%Y-%m-%d} ({-days:.0f} d ago)"
         return f"{moment:%Y-%m-%d %H:%M}"
+
+
+def _narrow_ids(
+    console: Console, table: Table, columns: Sequence[Column], rows: Sequence[Row]
+) -> None:
+    """Fold the ids where a table is too wide: people go by the names, and both are accepted."""
+    from rich.measure import Measurement
+
+    unlimited = console.options.update(max_width=_UNLIMITED)
+    excess = Measurement.get(console, unlimited, table).maximum - console.width
+    for number, column in enumerate(columns):
+        if column.key == "id" and excess > 0:
+            longest = max(len(_plain(column.of(row))) for row in rows)
+            table.columns[number].width = max(min(longest, _SHORT_ID), longest - excess)
+            table.columns[number].no_wrap = False
 
 
 def _plain(value: object) -> str:

@@ -145,6 +145,29 @@ def db_current(database: str | None, config_file: Path | None) -> int:
     )
 
 
+@db.command("heads")
+def db_heads() -> int:
+    """Show the newest revision of this release, without a database."""
+    return call_server("db_heads", is_json=state().is_json)
+
+
+@db.command("plan")
+@click.option("--revision", default="head", show_default=True, help="Up to this one.")
+@server_options
+def db_plan(revision: str, database: str | None, config_file: Path | None) -> int:
+    """Show what an upgrade would do: SQL, locks, and whether there is a way back.
+
+    Nothing is changed. A lock is the strongest that a statement takes on tables in use.
+    """
+    return call_server(
+        "db_plan",
+        overrides={"DATABASE_URL": database},
+        config_file=config_file,
+        revision=revision,
+        is_json=state().is_json,
+    )
+
+
 @click.group(cls=Group, name="config")
 def config() -> None:
     """Check and explain the settings of a server on this machine."""

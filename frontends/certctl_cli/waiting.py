@@ -1,4 +1,4 @@
-"""Waits for jobs to end."""
+"""Waits: for jobs to end, for a turn."""
 
 from __future__ import annotations
 
@@ -16,7 +16,10 @@ from certctl_cli.failures import Failed, WaitedTooLong
 from certctl_cli.output import Output
 
 Function = TypeVar("Function", bound=Callable[..., Any])
+Answer = TypeVar("Answer")
 _PAUSES = (0.2, 0.3, 0.5, 1.0, 2.0)
+_TURNS = 3
+"""Somebody else may be faster now and then."""
 
 
 def wait_options(function: Function) -> Function:
@@ -74,3 +77,36 @@ def wait_for_jobs(
                 raise Failed(reason=f"The job {job_id} ended as {job['status']}{cause}.")
             done.append(job)
     return done
+
+
+def in_turn(
+    ask: Callable[[], Answer],
+    output: Output,
+    *,
+    code: str,
+    sleep: Callable[[float], None] = time.sleep,
+) -> Answer:
+    """Ask; while the server refuses with ``code``, wait as long as it says, and ask again.
+
+    Args:
+        ask: The call.
+        output: Says that it waits, and why.
+        code: Of the refusal that says no more than "later".
+        sleep: Waits so many seconds.
+
+    Raises:
+        APIError: Refused for another reason, or time and again.
+    """
+    from certctl_client.errors import APIError
+
+    turn = 1
+    while True:
+        try:
+            return ask()
+        except APIError as error:
+            if error.code != code or error.retry_after_seconds is None or turn == _TURNS:
+                raise
+            seconds, turn = error.retry_after_seconds, turn + 1
+            output.note(f"{error.detail} Waiting {seconds:g} s for the next turn.")
+        with output.progress("Waiting"):
+            sleep(seconds)

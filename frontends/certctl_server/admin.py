@@ -24,7 +24,7 @@ from certctl_core.kernel.errors import CertctlError
 from certctl_core.kernel.observability import configure
 from certctl_server.exits import Exit, StartFailure, say
 from certctl_server.first_start import CA_FILE, served_url
-from certctl_server.loading import Source
+from certctl_server.loading import Source, check_plugin_names
 from certctl_server.sqlite_lock import SQLiteLock
 
 if TYPE_CHECKING:
@@ -72,6 +72,7 @@ class Admin:
         from certctl_server.tls import TLSPair
 
         settings = self._settings()
+        self._lines([f"warning: {warning}" for warning in check_plugin_names(settings)])
         self._lines(check(settings, clock=self._clock, pair=TLSPair.of(settings)))
         return Exit.OK
 
@@ -119,6 +120,38 @@ class Admin:
     def _current(self) -> int:
         found = self._revisions(self._settings(seals=False))
         self._form({"current": found.current, "head": found.head})
+        return Exit.OK
+
+    def heads(self) -> int:
+        """The newest revision of the code."""
+        return self._run(self._heads)
+
+    def _heads(self) -> int:
+        head = import_module("certctl_migrations").known_revisions()[-1]
+        if self._is_json:
+            self._document({"heads": [head]})
+        else:
+            self._lines([head])
+        return Exit.OK
+
+    def plan(self, revision: str) -> int:
+        """What an upgrade would do."""
+        return self._run(lambda: self._plan(revision))
+
+    def _plan(self, revision: str) -> int:
+        with self._database(self._settings(seals=False)) as database:
+            found = import_module("certctl_migrations").plan(database, revision=revision)
+        if self._is_json:
+            self._document(asdict(found))
+            return Exit.OK
+        self._lines([f"-- The database is at {found.current or 'no revision'}."])
+        for step in found.steps:
+            back = f"no: {step.irreversible}" if step.irreversible else "yes"
+            self._lines(["", f"-- {step.revision}: {step.title}", f"-- reversible: {back}"])
+            for statement in step.statements:
+                self._lines([f"-- lock: {statement.lock}", statement.sql])
+        if not found.steps:
+            self._lines([f"-- Nothing is to be done for {found.target}."])
         return Exit.OK
 
     def _revisions(self, settings: Settings) -> Any:
@@ -170,7 +203,8 @@ class Admin:
 
     def _config_check(self) -> int:
         settings = self._settings()
-        self._lines([f"warning: {warning}" for warning in settings.warnings])
+        warnings = (*settings.warnings, *check_plugin_names(settings))
+        self._lines([f"warning: {warning}" for warning in warnings])
         self._lines(["The configuration can be used."])
         return Exit.OK
 

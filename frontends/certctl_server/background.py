@@ -31,7 +31,8 @@ def _obey(context: ChildContext, channel: Channel, core: Core) -> None:
             case Do.GO:
                 core.background.start()
             case Do.RELOAD:
-                reload_core(context, core, level=message["level"])
+                is_good = reload_core(context, core, level=message["level"])
+                channel.send(**{"is": Is.RELOADED, "good": is_good})
             case Do.STOP:
                 return
             case _:

@@ -33,6 +33,7 @@ class Is(StrEnum):
     RESULT = "result"
     FAILED = "failed"
     CA_CHANGED = "ca_changed"
+    RELOADED = "reloaded"
 
 
 class Channel:

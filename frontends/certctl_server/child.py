@@ -74,13 +74,19 @@ def open_core(settings: Settings, *, clock: Clock, role: str) -> Core:
         raise
 
 
-def reload_core(context: ChildContext, core: Core, *, level: str) -> None:
-    """Take over what a reload brings to a running child; what is bad keeps its old value."""
+def reload_core(context: ChildContext, core: Core, *, level: str) -> bool:
+    """Take over what a reload brings to a running child; what is bad keeps its old value.
+
+    Returns:
+        Whether everything was good; the parent is told so with ``Is.RELOADED``.
+    """
     context.logs.set_level(level)
     try:
         core.reload()
     except CertctlError as error:
         _log.error("server.reload_failed", part="core", code=error.code, **error.data)
+        return False
+    return True
 
 
 def fork(

@@ -88,6 +88,29 @@ def db_current(
     return _admin(overrides, config_file, environ, is_json=is_json).current()
 
 
+def db_heads(
+    overrides: Overrides, *, config_file: Path | None, environ: Environ, is_json: bool = False
+) -> int:
+    """Print the newest revision of this release; asks no database."""
+    return _admin(overrides, config_file, environ, is_json=is_json).heads()
+
+
+def db_plan(  # noqa: D417 - the module says what all have in common
+    overrides: Overrides,
+    *,
+    config_file: Path | None,
+    environ: Environ,
+    revision: str = "head",
+    is_json: bool = False,
+) -> int:
+    """Print what an upgrade would do, without doing it.
+
+    Args:
+        revision: Up to this one.
+    """
+    return _admin(overrides, config_file, environ, is_json=is_json).plan(revision)
+
+
 def create_admin_key(  # noqa: D417 - the module says what all have in common
     overrides: Overrides,
     *,

@@ -13,11 +13,36 @@ from certctl_core.kernel.config import (
     secret_names,
 )
 from certctl_core.kernel.secrets import generate_keyring
-from certctl_server.exits import StartFailure
+from certctl_server.exits import Exit, StartFailure
 
 _KEYS = frozenset(
     f"CERTCTL_CONFIG_ENCRYPTION_{name}{form}" for name in ("KEY", "KEYS") for form in ("", "_FILE")
 )
+
+
+def check_plugin_names(settings: Settings) -> list[str]:
+    """Whether every plugin that is switched off exists: a slip would leave it on.
+
+    Returns:
+        What the start warns of, where unknown names are allowed (08 CFG-5).
+
+    Raises:
+        StartFailure: A name is unknown (exit 2).
+    """
+    if not settings.plugins.disabled:
+        return []
+    from certctl_core.contracts.host.discover import unknown_names
+    from certctl_core.lifecycle.authorities import KIND
+
+    found = unknown_names(settings.plugins.disabled, builtins=[KIND])
+    problems = [
+        f"CERTCTL_PLUGINS_DISABLED names {name!r}, which no installed plugin is called."
+        + (f" Did you mean {similar}?" if similar else " 'certctl plugins list' shows them.")
+        for name, similar in found.items()
+    ]
+    if problems and not settings.allow_unknown:
+        raise StartFailure(Exit.CONFIG, problems)
+    return problems
 
 
 class Source:

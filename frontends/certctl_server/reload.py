@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 import structlog
 
 from certctl_core.kernel.config import ConfigError, Settings, specs
-from certctl_server.channel import Do, Message
+from certctl_server.channel import Message
 from certctl_server.tls import HeldPair, TLSPair
 
 if TYPE_CHECKING:
@@ -27,6 +27,34 @@ _SETTLE_SECONDS = 3.0
 """More than a worker takes to hear that it has to accept no more."""
 
 _RESTARTS_CHILDREN = frozenset({"CERTCTL_CA_CERT_PATH", "CERTCTL_CA_KEY_PATH"})
+
+
+class _Progress:
+    """Says that a reload is done: all processes have answered, and successors serve."""
+
+    def __init__(self, *, is_replacing: bool) -> None:
+        self._is_replacing = is_replacing
+        self._answers: tuple[list[str], list[str]] | None = None
+
+    def replaced(self) -> None:
+        """Every web worker has a successor."""
+        self._is_replacing = False
+        self._say()
+
+    def answered(self, good: list[str], bad: list[str]) -> None:
+        """Every process has taken what is good."""
+        self._answers = good, bad
+        self._say()
+
+    def _say(self) -> None:
+        if self._answers is None or self._is_replacing:
+            return
+        good, bad = self._answers
+        workers = len(good) + len(bad)
+        if bad:
+            _log.warning("server.reloaded", workers=workers, with_old_values=bad)
+        else:
+            _log.info("server.reloaded", workers=workers)
 
 
 class Reloader:
@@ -134,10 +162,17 @@ class Reloader:
             self._renew_at = report.renew_at
             has_new_pair = self._take(files, report.digest)
             self._is_between = report.is_between
+        progress = _Progress(is_replacing=has_new_pair or restart)
+
+        def replaced() -> None:
+            self._replaced()
+            progress.replaced()
+
         if has_new_pair or restart:
-            supervisor.replace(web_only=not restart, done=self._replaced)
+            supervisor.replace(web_only=not restart, done=replaced)
         if is_reload:
-            supervisor.broadcast(do=Do.RELOAD, level=str(self._context.settings.logging.level))
+            level = str(self._context.settings.logging.level)
+            supervisor.reload(level=level, done=progress.answered)
         if self._again is not None:
             again, self._again = self._again, None
             again()

@@ -33,7 +33,7 @@ from certctl_server.channel import Channel, Is, Message
 from certctl_server.child import ChildContext, fork, metrics_dir
 from certctl_server.exits import Exit, StartFailure, say
 from certctl_server.first_start import FreshDirectory, base_url
-from certctl_server.loading import Source
+from certctl_server.loading import Source, check_plugin_names
 from certctl_server.reload import Reloader
 from certctl_server.sockets import Sockets, bind
 from certctl_server.sqlite_lock import SQLiteLock
@@ -145,7 +145,7 @@ class _Server:
             config=settings.fingerprint(),
             role="serve" if self._is_web else "worker",
         )
-        for warning in settings.warnings:
+        for warning in (*settings.warnings, *check_plugin_names(settings)):
             _log.warning("server.configuration", detail=warning)
         return ChildContext(settings=settings, clock=clock, logs=logs)
 

@@ -65,6 +65,21 @@ class Child:
     replaces: Child | None = None
 
 
+@dataclass(slots=True, eq=False, kw_only=True)
+class _Reload:
+    """A reload that children were told of.
+
+    Attributes:
+        waiting: Have not answered yet.
+        done: Gets the names of those that took everything, and of those that did not.
+    """
+
+    waiting: set[Child]
+    done: Callable[[list[str], list[str]], None]
+    good: list[str] = field(default_factory=list)
+    bad: list[str] = field(default_factory=list)
+
+
 class Supervisor:
     """Runs slots and tasks until a signal or a loss ends it.
 
@@ -101,6 +116,7 @@ class Supervisor:
         self._children: list[Child] = []
         self._rolling: deque[Slot] = deque()
         self._rolled: list[Callable[[], None]] = []
+        self._reloads: list[_Reload] = []
         self._timers: list[tuple[float, int, Callable[[], None]]] = []
         self._timer_count = 0
         self._pending: set[int] = set()
@@ -132,6 +148,18 @@ class Supervisor:
         """Call ``action`` later."""
         self._timer_count += 1
         heapq.heappush(self._timers, (monotonic() + seconds, self._timer_count, action))
+
+    def reload(self, *, level: str, done: Callable[[list[str], list[str]], None]) -> None:
+        """Tell every long-lived child to reload.
+
+        Args:
+            level: Of the log.
+            done: Called when each has answered or ended: the names of those that took everything,
+                and of those that keep something old.
+        """
+        told = {child for child in self._children if child.slot is not None}
+        self._reloads.append(_Reload(waiting=told, done=done))
+        self.broadcast(do=Do.RELOAD, level=level)
 
     def broadcast(self, **message: Any) -> None:
         """Tell every long-lived child something."""
@@ -260,8 +288,25 @@ class Supervisor:
             elif message["is"] == Is.CA_CHANGED:
                 if self._exit is None:
                     self._on_ca_change()
+            elif message["is"] == Is.RELOADED:
+                self._answered(child, is_good=bool(message["good"]))
             else:
                 child.result = message
+
+    def _answered(self, child: Child, *, is_good: bool) -> None:
+        """A child has done what the first reload asked that it has not answered yet."""
+        for reload in self._reloads:
+            if child in reload.waiting:
+                reload.waiting.remove(child)
+                (reload.good if is_good else reload.bad).append(child.name)
+                break
+        self._end_reloads()
+
+    def _end_reloads(self) -> None:
+        ended = [reload for reload in self._reloads if not reload.waiting]
+        self._reloads = [reload for reload in self._reloads if reload.waiting]
+        for reload in ended:
+            reload.done(sorted(reload.good), sorted(reload.bad))
 
     def _ready(self, child: Child) -> None:
         child.is_ready = True
@@ -314,11 +359,14 @@ class Supervisor:
             self._children.remove(child)
             self._last_words(child)
             child.process.join()
+            for reload in self._reloads:
+                reload.waiting.discard(child)
             if child.slot is None:
                 if child.done is not None:
                     child.done(child.result)
             else:
                 self._lost(child, child.slot)
+        self._end_reloads()
         if self._exit is not None:
             self._maybe_drain()
 

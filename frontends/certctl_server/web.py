@@ -126,9 +126,10 @@ def _obey(worker: _Worker, core: Core, mutual: MutualTLSListener | None) -> Do:
     for message in worker.channel.receive():
         match message.get("do"):
             case Do.RELOAD:
-                reload_core(worker.context, core, level=message["level"])
+                is_good = reload_core(worker.context, core, level=message["level"])
                 if mutual is not None:
                     _renew_mutual(worker, core, mutual)
+                worker.channel.send(**{"is": Is.RELOADED, "good": is_good})
             case Do.DRAIN:
                 core.draining = True
             case Do.STOP | Do.HAND_OVER as end:

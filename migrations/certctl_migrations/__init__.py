@@ -4,12 +4,14 @@
 then finds nothing to do. A database that is newer than the code is refused.
 """
 
+from certctl_migrations.plan import Plan, Statement, Step, UnknownRevision, plan
 from certctl_migrations.runner import (
     DatabaseNewerThanCode,
     DatabaseNotMigrated,
     Revisions,
     check,
     downgrade,
+    known_revisions,
     revisions,
     upgrade,
 )
@@ -17,9 +19,15 @@ from certctl_migrations.runner import (
 __all__ = [
     "DatabaseNewerThanCode",
     "DatabaseNotMigrated",
+    "Plan",
     "Revisions",
+    "Statement",
+    "Step",
+    "UnknownRevision",
     "check",
     "downgrade",
+    "known_revisions",
+    "plan",
     "revisions",
     "upgrade",
 ]

@@ -12,6 +12,7 @@ import sqlalchemy as sa
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
+from certctl_migrations.plan import _lock as lock_of
 from certctl_migrations.runner import alembic_config, known_revisions
 
 from certctl_core.app.schema import metadata
@@ -83,6 +84,59 @@ def test_processes_that_start_together_migrate_once(blank_database_url: str) -> 
     assert [process.returncode for process in running] == [0, 0, 0], answers
     found = sorted(out.strip() for out, _error in answers)
     assert found == sorted(["None", known_revisions()[-1], known_revisions()[-1]])
+
+
+@pytest.mark.spec("08/MIG-4")
+def test_a_plan_is_what_the_upgrade_does(database: Database) -> None:
+    plan = certctl_migrations.plan(database)
+    assert _revision(database) is None, "nothing was changed"
+    assert (plan.current, plan.target) == (None, known_revisions()[-1])
+    assert tuple(step.revision for step in plan.steps) == known_revisions()
+    statements = [item for step in plan.steps for item in step.statements]
+    assert {item.lock for item in statements} == (
+        {"none"} if database.is_postgres else {"DATABASE"}
+    )
+
+    with database.writer.begin() as connection:
+        for item in statements:
+            connection.exec_driver_sql(
+                item.sql.replace("%", "%%") if database.is_postgres else item.sql
+            )
+        context = MigrationContext.configure(connection, opts={"compare_type": True})
+        assert compare_metadata(context, metadata) == []
+
+
+def test_nothing_is_planned_for_a_current_database(database: Database) -> None:
+    certctl_migrations.upgrade(database)
+
+    assert certctl_migrations.plan(database).steps == ()
+    with pytest.raises(certctl_migrations.UnknownRevision):
+        certctl_migrations.plan(database, revision="4711")
+
+
+@pytest.mark.spec("08/MIG-4")
+@pytest.mark.parametrize(
+    ("sql", "lock"),
+    [
+        ("ALTER TABLE jobs ADD COLUMN x INTEGER;", "ACCESS EXCLUSIVE"),
+        ("CREATE INDEX ix_x ON jobs (x);", "SHARE"),
+        ("CREATE UNIQUE INDEX CONCURRENTLY ix_x ON jobs (x);", "SHARE UPDATE EXCLUSIVE"),
+        ("CREATE TRIGGER t AFTER INSERT ON jobs EXECUTE FUNCTION f();", "SHARE ROW EXCLUSIVE"),
+        ("UPDATE jobs SET x = 1;", "ROW EXCLUSIVE"),
+        ("DROP TABLE jobs;", "ACCESS EXCLUSIVE"),
+        ("CREATE INDEX ix_y ON mine (x);", "none"),
+        ("VACUUM jobs;", "unknown"),
+    ],
+)
+def test_locks_are_those_of_postgresql(sql: str, lock: str) -> None:
+    assert lock_of(sql, {"mine"}) == lock
+
+
+def test_every_revision_has_a_way_back_or_says_why_not() -> None:
+    script = ScriptDirectory.from_config(alembic_config())
+    for item in script.walk_revisions():
+        reason = getattr(item.module, "irreversible", "")
+        assert callable(getattr(item.module, "downgrade", None)) != bool(reason), item.revision
 
 
 def test_file_names_and_revisions_agree() -> None:

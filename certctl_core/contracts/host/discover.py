@@ -202,6 +202,32 @@ def installed_entry_points() -> tuple[tuple[EntryPoint, Distribution], ...]:
     )
 
 
+def unknown_names(
+    disabled: Collection[str],
+    *,
+    builtins: Collection[str] = (),
+    entry_points: Iterable[tuple[EntryPoint, Distribution]] | None = None,
+) -> dict[str, str]:
+    """Names of ``CERTCTL_PLUGINS_DISABLED`` that no plugin has, each with the most similar one.
+
+    Args:
+        disabled: What the setting says.
+        builtins: Names of built-in objects.
+        entry_points: As of :func:`discover`.
+
+    Returns:
+        Unknown name → what may be meant, or "".
+    """
+    known = [*builtins, *(f"{OWN_DISTRIBUTION}:{name}" for name in builtins)]
+    for source, _ in _ordered(installed_entry_points() if entry_points is None else entry_points):
+        known += [source.name, f"{source.distribution}:{source.name}"]
+    return {
+        name: next(iter(difflib.get_close_matches(name, known, n=1)), "")
+        for name in disabled
+        if name not in known
+    }
+
+
 def import_own(*, disabled: Collection[str] = ()) -> None:
     """Import our own plugins ahead of a fork, so that every child finds them loaded.
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
@@ -30,7 +31,8 @@ from certctl_core.kernel.audit.schemas import VerifyReport
 from certctl_core.kernel.audit.service import AuditService, b64
 from certctl_core.kernel.audit.types import Break, BreakReason, PIIPolicy
 from certctl_core.kernel.db import Lease, Leases, UnitOfWorkFactory, Uow
-from certctl_core.kernel.observability import Merge, counter, gauge
+from certctl_core.kernel.errors import CertctlError
+from certctl_core.kernel.observability import Merge, count_limited, counter, gauge
 
 _log = structlog.get_logger("certctl.audit")
 LOG_SIZE = gauge("certctl_audit_log_size", "Leaves of the audit log.", merge=Merge.MAX)
@@ -58,6 +60,8 @@ _LOOKS = (
 """How often to look how far back. Two minutes are more than a transaction's time limits allow."""
 _GRACE = timedelta(minutes=1)
 _MIN_BETWEEN_REQUESTS = timedelta(minutes=1)
+_SEAL_SECONDS = 10.0
+"""So long a person's verification seals first, where the sealer is behind."""
 _FULL_EVERY = timedelta(days=7)
 SEALER = system_actor("scheduler:audit_seal")
 VERIFIER = system_actor("scheduler:audit_verify")
@@ -273,7 +277,10 @@ class AuditLog(AuditService):
     def verify_on_request(
         self, units: UnitOfWorkFactory, *, full: bool, actor: Actor, request_id: str = ""
     ) -> VerifyReport:
-        """:meth:`verify` for a person: once a minute.
+        """:meth:`verify` for a person: once a minute, after what waits has been sealed.
+
+        Without that the log of an installation that has just started would be intact for having
+        no entries.
 
         Raises:
             VerifiedJustNow: The last verification is less than a minute old.
@@ -283,7 +290,11 @@ class AuditLog(AuditService):
             age = None if last is None else uow.now - last.checked_at
         if age is not None and timedelta(0) <= age < _MIN_BETWEEN_REQUESTS:
             left = (_MIN_BETWEEN_REQUESTS - age).total_seconds()
+            count_limited("audit_verify")
             raise VerifiedJustNow(retry_after_seconds=max(1, round(left)))
+        until = units.clock.monotonic() + _SEAL_SECONDS
+        with suppress(CertctlError):  # that is the loop's to tell; the log is verified as it is
+            self.seal(units, is_over=lambda: units.clock.monotonic() >= until)
         return self.verify(units, full=full, actor=actor, request_id=request_id)
 
     def is_full_due(self, units: UnitOfWorkFactory) -> bool:

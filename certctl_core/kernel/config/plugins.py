@@ -17,6 +17,7 @@ class PluginSettings(Section):
     disabled: Texts = setting(
         "PLUGINS_DISABLED",
         (),
-        "Names of plugins that are not loaded.",
+        "Names of plugins that are not loaded. One that no plugin has is refused like an unknown "
+        "setting.",
         example="webhook,nginx",
     )

@@ -38,6 +38,7 @@ from certctl_core.lifecycle.certificates import (
     Matching,
     Status,
     count_by_status,
+    count_held,
     next_ids,
 )
 from certctl_core.lifecycle.revocation import RevocationService
@@ -108,6 +109,8 @@ class BulkRevocation:
             unknown = _unknown(uow, wanted)
             matched = sum(by_status.values())
             skipped = sum(by_status.get(status, 0) for status in _settled(wanted))
+            if skipped and reason is not CRLReason.CERTIFICATE_HOLD:
+                skipped -= count_held(uow, wanted)  # what is on hold is revoked for good
             if body.expected_count not in {None, matched}:
                 raise CountMismatch(total_matched=matched, expected_count=body.expected_count)
             result = BulkResult(
@@ -189,7 +192,14 @@ class BulkRevocation:
         after = ""
         while True:
             with self._units.begin(actor, request_id=request_id) as uow:
-                batch = next_ids(uow, wanted, after=after, limit=_BATCH, leave_out=_settled(wanted))
+                batch = next_ids(
+                    uow,
+                    wanted,
+                    after=after,
+                    limit=_BATCH,
+                    leave_out=_settled(wanted),
+                    takes_held=reason is not CRLReason.CERTIFICATE_HOLD,
+                )
                 refused: list[tuple[str, CertctlError]] = []
                 for certificate_id in batch:
                     try:

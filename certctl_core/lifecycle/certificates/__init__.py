@@ -19,7 +19,12 @@ from certctl_core.lifecycle.certificates.events import (
     RenewalFailed,
     RenewalSucceeded,
 )
-from certctl_core.lifecycle.certificates.matching import Matching, count_by_status, next_ids
+from certctl_core.lifecycle.certificates.matching import (
+    Matching,
+    count_by_status,
+    count_held,
+    next_ids,
+)
 from certctl_core.lifecycle.certificates.rules import parse_names
 from certctl_core.lifecycle.certificates.schemas import (
     CertificateBody,
@@ -76,6 +81,7 @@ __all__ = [
     "VersionView",
     "WrongState",
     "count_by_status",
+    "count_held",
     "next_ids",
     "parse_names",
 ]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from datetime import datetime, timedelta
 
 import sqlalchemy as sa
@@ -26,6 +26,7 @@ from certctl_core.lifecycle.policies import (
     RenewalPolicyView,
     renew_at,
 )
+from certctl_core.pki.reasons import CRLReason
 
 _SETTLED = (Status.ACTIVE, Status.EXPIRING, Status.EXPIRED)
 _SWEEP_PAGE = 1000
@@ -258,6 +259,30 @@ class CertificateStates:
         )
         self.replan(uow, certificate_id)
         return self.get(uow, certificate_id)
+
+    def end_hold(
+        self, uow: Uow, certificate_id: str, *, reason: str, still_held: Collection[str]
+    ) -> None:
+        """Show the final reason of a certificate that was on hold.
+
+        Nothing changes while one of its current versions is among ``still_held``: that one can
+        be released.
+        """
+        c, v = certificates.c, versions.c
+        current = sa.exists().where(
+            v.certificate_id == certificate_id,
+            v.is_current.is_(True),
+            v.id.in_(sorted(still_held)),
+        )
+        uow.execute(
+            sa.update(certificates)
+            .where(
+                c.id == certificate_id,
+                c.revocation_reason == CRLReason.CERTIFICATE_HOLD,
+                ~current,
+            )
+            .values(revocation_reason=reason, version=c.version + 1, updated_at=uow.now)
+        )
 
     def replan(self, uow: Uow, certificate_id: str) -> None:
         """Recompute when the certificate renews (its policy or a hold changed)."""

@@ -41,6 +41,7 @@ class IssuedCertificateRejected(Internal):
     """What the issuer returned is not what was asked for; it was not stored as a version."""
 
     code = "issued_certificate_rejected"
+    error_class = "validation"
     text = "The issuer returned a certificate that was not asked for; it was not installed."
     hint = "The order keeps the certificate for inspection."
 

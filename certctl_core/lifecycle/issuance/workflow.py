@@ -56,6 +56,7 @@ from certctl_core.lifecycle.issuance.errors import (
     OrderInProgress,
 )
 from certctl_core.lifecycle.issuance.events import CertificateRejected, OrderInterrupted
+from certctl_core.lifecycle.issuance.measures import count_failed, count_issued
 from certctl_core.lifecycle.issuance.requests import (
     parse,
     with_csr_names,
@@ -382,6 +383,13 @@ class IssuanceWorkflow:
         return order
 
     def _carry_out(self, order: Order, actor: Actor, request_id: str) -> IssuedCertificate:
+        begun = self._units.clock.monotonic()
+        done = self._carried_out(order, actor, request_id)
+        issuer_type = self._issuers.kind_of(order.view.issuer_id)
+        count_issued(issuer_type, self._units.clock.monotonic() - begun)
+        return done
+
+    def _carried_out(self, order: Order, actor: Actor, request_id: str) -> IssuedCertificate:
         for attempt in range(_SERIAL_ATTEMPTS):
             try:
                 issued = self._call(order, actor, request_id)
@@ -560,6 +568,7 @@ class IssuanceWorkflow:
                 self._certificates.end_failed(
                     uow, order.view.id, code=error.code, message=error.detail
                 )
+        count_failed(self._issuers.kind_of(order.view.issuer_id), error_class)
         _log.warning(
             "issuance.failed",
             order_id=order.order_id,

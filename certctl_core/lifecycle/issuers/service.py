@@ -127,6 +127,11 @@ class IssuerService:
         """
         return self._require_facts(issuer_id).default_validity
 
+    def kind_of(self, issuer_id: str) -> str:
+        """Of which kind an issuer is, from memory; empty when it is gone."""
+        facts = self._facts.find(issuer_id)
+        return "" if facts is None else facts.kind
+
     def is_local(self, issuer_id: str) -> bool:
         """Whether its CA keys are ours: ledger, CRL and OCSP exist for it."""
         return self._require_facts(issuer_id).kind == LOCAL_KIND

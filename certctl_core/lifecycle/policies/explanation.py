@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 
-from certctl_core.kernel.values import dataclass
 from certctl_core.lifecycle.policies.rules import renewal_window
 from certctl_core.lifecycle.policies.schemas import RenewalPolicyBody
+from certctl_core.values import dataclass
 
 _SOME_DAY = datetime(2001, 1, 1, tzinfo=UTC)
 _USUAL = timedelta(days=90)

@@ -5,8 +5,8 @@ from __future__ import annotations
 import hashlib
 from datetime import datetime, timedelta
 
-from certctl_core.kernel.values import dataclass
 from certctl_core.lifecycle.policies.types import RenewalTerms
+from certctl_core.values import dataclass
 
 _SPREAD_SHARE = 0.1
 """Renewals start somewhere inside the first tenth of their window, so that certificates of one

@@ -13,6 +13,7 @@ from certctl_core.lifecycle.certificates import CertificateService, KnownVersion
 from certctl_core.lifecycle.revocation._tables import certificate_revocations as t
 from certctl_core.lifecycle.revocation._tables import crl_cache, crl_numbers
 from certctl_core.lifecycle.revocation.events import CertificateRevoked
+from certctl_core.lifecycle.revocation.holds import held_versions, restore_final
 from certctl_core.pki.crl import CRLEntry, encode_entry
 from certctl_core.pki.reasons import CRLReason
 from certctl_core.values import dataclass
@@ -26,7 +27,7 @@ class Restored:
     """What came back.
 
     Attributes:
-        added: Revocations.
+        added: Revocations, and final reasons of what was on hold.
         certificates: Managed certificates that are Revoked by them.
     """
 
@@ -93,9 +94,10 @@ class RevocationRestorer:
                 for entry in batch
                 if entry.serial in versions
             )
+        ended = self._end_holds(uow, issuer_id, ca_key_id, entries)
         self._raise_number(uow, issuer_id, ca_key_id, number)
         uow.wake("pki")
-        return Restored(added=len(missing), certificates=revoked)
+        return Restored(added=len(missing) + ended, certificates=revoked)
 
     def _mark(self, uow: Uow, issuer_id: str, entry: CRLEntry, version: KnownVersion) -> bool:
         """Revoke the managed certificate, too; whether it is Revoked now and was not before."""
@@ -116,6 +118,34 @@ class RevocationRestorer:
             )
         )
         return after.status != before.status
+
+    def _end_holds(
+        self, uow: Uow, issuer_id: str, ca_key_id: str, entries: Sequence[CRLEntry]
+    ) -> int:
+        """Make final what is on hold here and for good on the CRL; returns how many."""
+        held = set(
+            uow.execute(
+                sa.select(t.c.serial_number).where(
+                    t.c.issuer_id == issuer_id,
+                    t.c.ca_key_id == ca_key_id,
+                    t.c.reason == CRLReason.CERTIFICATE_HOLD,
+                )
+            ).scalars()
+        )
+        ended = 0
+        for entry in entries:
+            if entry.serial not in held or entry.reason is CRLReason.CERTIFICATE_HOLD:
+                continue
+            certificate_id = restore_final(uow, issuer_id, ca_key_id, entry)
+            ended += certificate_id is not None
+            if certificate_id:
+                self._certificates.end_hold(
+                    uow,
+                    certificate_id,
+                    reason=entry.reason.value,
+                    still_held=held_versions(uow, certificate_id),
+                )
+        return ended
 
     @staticmethod
     def _raise_number(uow: Uow, issuer_id: str, ca_key_id: str, number: int) -> None:

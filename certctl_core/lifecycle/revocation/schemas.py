@@ -34,7 +34,9 @@ class RevocationView(View):
     certificate_id: str
     serials: list[str]
     reason: str
-    revoked_at: datetime
+    revoked_at: datetime = Field(
+        description="As CRL and OCSP say it; of what was on hold, when the hold began."
+    )
     same_key: list[SameKeyView] = Field(
         description="After `keyCompromise`: what else is valid with a key of these. Revoke it with "
         "`POST /certificates/bulk-revoke` and the `spki_sha256`."

@@ -34,6 +34,7 @@ from certctl_core.lifecycle.revocation.errors import (
     NotRevocable,
 )
 from certctl_core.lifecycle.revocation.events import CertificateRevoked, CertificateUnheld
+from certctl_core.lifecycle.revocation.holds import held_versions, make_final, take_holds
 from certctl_core.lifecycle.revocation.responses import ResponseCache
 from certctl_core.lifecycle.revocation.schemas import RevocationView, SameKeyView, UnholdView
 from certctl_core.lifecycle.revocation.types import Scope
@@ -84,7 +85,7 @@ class RevocationService:
         Writes one revocation row a version with its encoded CRL entry, moves the certificate to
         Revoked, queues the notice to a foreign issuer, emits ``certificate.revoked``; after
         keyCompromise the key is blocked (02 PROF-3). Every process drops what it keeps in memory
-        about the CA.
+        about the CA. What is on hold gets the final reason; its revocation date stays.
 
         Args:
             uow: The open unit of work.
@@ -102,23 +103,34 @@ class RevocationService:
         Raises:
             CertificateNotFound, VersionNotFound: As named.
             BadRevocationReason: Not one of the eight.
-            AlreadyRevoked: Everything that would be covered is revoked.
+            AlreadyRevoked: Everything that would be covered is revoked for good, or is on hold
+                and would be again.
             NotRevocable: Never issued, or archived.
         """
         cause = _reason(reason)
         self._certificates.lock(uow, certificate_id)
         view = self._certificates.get(uow, certificate_id)
-        versions = self._covered(uow, view, cause, scope, serial, key=spki_sha256)
+        held = held_versions(uow, certificate_id)
+        may_end = frozenset[str]() if cause is CRLReason.CERTIFICATE_HOLD else held
+        versions = self._covered(uow, view, cause, scope, serial, key=spki_sha256, held=may_end)
+        fresh = [item for item in versions if item.id not in held]
+        ending = [item for item in versions if item.id in held]
         profile = self._profiles.resolve(uow, view.certificate_profile_id)
         added = [
             self._add_row(
                 uow, view, item, cause, invalidity_date, on_crl=not profile.is_short_lived
             )
-            for item in versions
+            for item in fresh
         ]
         self._certificates.mark_revoked(
-            uow, certificate_id, [item.id for item in versions], reason=cause.value
+            uow, certificate_id, [item.id for item in fresh], reason=cause.value
         )
+        for item in ending:
+            told = self._is_told(item.issuer_id)
+            make_final(uow, certificate_id, item.id, cause, invalidity_date, is_told=told)
+        if ending:
+            left = held - {item.id for item in ending}
+            self._certificates.end_hold(uow, certificate_id, reason=cause.value, still_held=left)
         same_key: list[SameKeyView] = []
         if cause is CRLReason.KEY_COMPROMISE:
             for digest in sorted({item.spki_sha256 for item in versions}):
@@ -126,7 +138,7 @@ class RevocationService:
                 if spki_sha256 is None:  # who revokes by key gets to the others anyway
                     same_key += _same_key(uow, digest, scopes)
         self._invalidate(uow, [(item.issuer_id, item.serial_number) for item in versions])
-        if any(added) and not all(self._is_told(item.issuer_id) for item in versions):
+        if (any(added) or ending) and not all(self._is_told(item.issuer_id) for item in versions):
             self._enqueue_notice(uow, view)
         uow.emit(
             CertificateRevoked(
@@ -143,7 +155,7 @@ class RevocationService:
             certificate_id=certificate_id,
             serials=[item.serial_number for item in versions],
             reason=cause.value,
-            revoked_at=uow.now,
+            revoked_at=max(item.revoked_at or uow.now for item in versions),
             same_key=same_key,
         )
 
@@ -168,14 +180,7 @@ class RevocationService:
         view = self._certificates.get(uow, certificate_id)
         if view.status is Status.REVOKED and (view.revocation_reason != CRLReason.CERTIFICATE_HOLD):
             raise NotOnHold(certificate_id=certificate_id)
-        held = uow.execute(
-            sa.delete(t)
-            .where(
-                t.c.certificate_id == certificate_id,
-                t.c.reason == CRLReason.CERTIFICATE_HOLD,
-            )
-            .returning(t.c.serial_number, t.c.version_id, t.c.issuer_id)
-        ).all()
+        held = take_holds(uow, certificate_id)
         if not held:
             raise NotOnHold(certificate_id=certificate_id)
         for version_id in {row.version_id for row in held} - {None}:
@@ -218,11 +223,15 @@ class RevocationService:
         untold = sa.select(sa.func.count()).where(~t.c.issuer_notified)
         return int(uow.scalar(untold) or 0)
 
-    def mark_notified(self, uow: Uow, certificate_id: str, serial: str) -> None:
-        """The foreign issuer has taken the revocation of this serial."""
+    def mark_notified(self, uow: Uow, certificate_id: str, serial: str, reason: CRLReason) -> None:
+        """The foreign issuer has taken the revocation of this serial for this reason."""
         uow.execute(
             sa.update(t)
-            .where(t.c.certificate_id == certificate_id, t.c.serial_number == serial)
+            .where(
+                t.c.certificate_id == certificate_id,
+                t.c.serial_number == serial,
+                t.c.reason == reason.value,
+            )
             .values(issuer_notified=True)
         )
 
@@ -235,6 +244,7 @@ class RevocationService:
         serial: str | None,
         *,
         key: str | None,
+        held: frozenset[str],
     ) -> list[VersionView]:
         if view.status is Status.ARCHIVED and key is None:
             raise NotRevocable(certificate_id=view.id, status=view.status.value)
@@ -250,7 +260,7 @@ class RevocationService:
             )
         except NoVersionYet as error:
             raise NotRevocable(certificate_id=view.id, status="not issued yet") from error
-        versions = [item for item in found if item.revoked_at is None]
+        versions = [item for item in found if item.revoked_at is None or item.id in held]
         if not versions:
             raise AlreadyRevoked(certificate_id=view.id)
         return versions

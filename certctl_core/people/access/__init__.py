@@ -8,6 +8,7 @@ from certctl_core.people.access.errors import (
     LastAdmin,
     PermissionDenied,
     RoleNotFound,
+    ScopeNotFound,
 )
 from certctl_core.people.access.events import AccessDenied, RoleGranted, RoleRevoked
 from certctl_core.people.access.service import AccessService
@@ -27,6 +28,7 @@ __all__ = [
     "RoleGranted",
     "RoleNotFound",
     "RoleRevoked",
+    "ScopeNotFound",
     "ScopeType",
     "permissions_of",
 ]

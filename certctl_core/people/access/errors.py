@@ -28,6 +28,13 @@ class BadScope(Invalid):
     text = "A global grant has no scope id; any other needs one."
 
 
+class ScopeNotFound(Invalid):
+    """A grant is limited to something that does not exist; data: ``scope_type``, ``scope_id``."""
+
+    code = "scope_not_found"
+    text = "There is no {scope_type} {scope_id} to limit a grant to."
+
+
 class EscalationRefused(Forbidden):
     """The caller would hand out more than it holds (spec 05 RBAC-21)."""
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -23,6 +23,7 @@ from certctl_core.people.access.errors import (
     LastAdmin,
     PermissionDenied,
     RoleNotFound,
+    ScopeNotFound,
 )
 from certctl_core.people.access.events import RoleGranted, RoleRevoked
 from certctl_core.people.access.rules import intersect
@@ -50,6 +51,11 @@ class AccessService:
     def __init__(self, *, clock: Clock) -> None:
         self._clock = clock
         self._cache: dict[tuple[str, str], _Held] = {}
+        self._scopes: dict[ScopeType, Callable[[Uow, str], bool]] = {}
+
+    def add_scope(self, scope_type: ScopeType, exists: Callable[[Uow, str], bool]) -> None:
+        """A higher room tells whether an object exists that a grant can be limited to."""
+        self._scopes[scope_type] = exists
 
     def drop_cache(self) -> None:
         """Forget every decision (topic ``access``)."""
@@ -134,12 +140,15 @@ class AccessService:
             The grant's id, or None when it existed.
 
         Raises:
-            RoleNotFound, BadScope: As named.
+            RoleNotFound, BadScope, ScopeNotFound: As named.
             Invalid: The end is in the past.
             EscalationRefused: The calling actor does not hold what it would hand out.
         """
         if (scope_type is ScopeType.GLOBAL) != (scope_id is None):
             raise BadScope
+        exists = self._scopes.get(scope_type)
+        if scope_id is not None and exists is not None and not exists(uow, scope_id):
+            raise ScopeNotFound(scope_type=scope_type.value, scope_id=scope_id)
         if expires_at is not None and expires_at <= uow.now:
             raise Invalid(fields=[FieldError(field="expires_at", message="is in the past")])
         if uow.scalar(sa.select(roles.c.id).where(roles.c.id == role_id)) is None:
@@ -214,6 +223,12 @@ class AccessService:
         )
         if besides is not None:
             which = which.where(g.role_id != besides)
+        self._drop(uow, uow.execute(which).all())
+
+    def drop_scope(self, uow: Uow, scope_type: ScopeType, scope_id: str) -> None:
+        """Take every grant that is limited to an object, which is deleted (05 RBAC-10)."""
+        g = grants.c
+        which = sa.select(grants).where(g.scope_type == scope_type, g.scope_id == scope_id)
         self._drop(uow, uow.execute(which).all())
 
     def require_containment(self, uow: Uow, *, actor_type: ActorType, actor_id: str) -> None:

@@ -181,6 +181,7 @@ class TestGrants:
                     scope_id=held,
                 )
             )
+        core.call("profiles.create", body={"name": "x", "id": "prof-x"})
         actor = user("u-new")
         grant(core, actor, "r-viewer", scope_type=kinds[given[:1]], scope_id=given or None)
 

@@ -7,7 +7,7 @@ import pytest
 from certctl_core.app import Core
 from certctl_core.kernel.actors import Actor, ActorType
 from certctl_core.kernel.operations import Access
-from certctl_core.people.access import PermissionDenied
+from certctl_core.people.access import PermissionDenied, ScopeNotFound
 from certctl_core.people.access.types import ScopeType
 from certctl_core.testing.factories import make_csr
 from tests.core.certificates.support import create
@@ -32,6 +32,39 @@ def scoped(core: Core, actor_id: str, scope_type: ScopeType, scope_id: str) -> A
                 scope_type=scope_type, scope_id=scope_id,
             )  # fmt: skip
     return Actor(type=ActorType.USER, id=actor_id)
+
+
+@pytest.mark.spec("05/RBAC-10")
+@pytest.mark.parametrize(
+    ("scope_type", "scope_id"),
+    [
+        (ScopeType.PROFILE, "prof-none"),
+        (ScopeType.PROFILE, "iss-local"),
+        (ScopeType.ISSUER, "iss-none"),
+        (ScopeType.ISSUER, "prof-default"),
+    ],
+)
+def test_a_scope_names_what_exists(core: Core, scope_type: ScopeType, scope_id: str) -> None:
+    with pytest.raises(ScopeNotFound) as caught:
+        scoped(core, "u-nobody", scope_type, scope_id)
+
+    assert scope_id in caught.value.detail
+    with core.units.read() as uow:
+        held = core.rooms.access.roles_of(uow, actor_type=ActorType.USER, actor_id="u-nobody")
+    assert held == []
+
+
+@pytest.mark.spec("05/RBAC-10")
+def test_what_is_deleted_takes_its_grants_along(core: Core, limited: Actor) -> None:
+    core.call("profiles.delete", path={"profile_id": "prof-a"})
+
+    with core.units.read() as uow:
+        held = core.rooms.access.roles_of(uow, actor_type=ActorType.USER, actor_id=limited.id)
+    assert held == []
+    assert "auth.role.revoked" in [item.action for item in core.call("audit.list").data]
+    core.call("profiles.create", body={"name": "new", "id": "prof-a"})
+    with pytest.raises(PermissionDenied):
+        core.call("profiles.list", actor=limited)
 
 
 @pytest.mark.spec("05/RBAC-14", "01/RBAC-01")
@@ -123,7 +156,8 @@ def test_nothing_is_moved_out_of_scope(core: Core, limited: Actor) -> None:
 @pytest.mark.spec("05/RBAC-13", "01/RBAC-01")
 def test_an_issuer_scope_covers_its_certificates(core: Core) -> None:
     actor = scoped(core, "u-ca", ScopeType.ISSUER, "iss-local")
-    stranger = scoped(core, "u-other", ScopeType.ISSUER, "iss-other")
+    other = core.call("issuers.create", body={"name": "Other", "kind": "local"}).id
+    stranger = scoped(core, "u-other", ScopeType.ISSUER, other)
     issued = core.issue(make_csr("web.test"))
     path = {"certificate_id": issued.certificate.id}
 

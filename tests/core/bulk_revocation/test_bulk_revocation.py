@@ -94,6 +94,30 @@ def test_the_same_request_goes_on_where_it_stopped(core: Core) -> None:
     assert "certificate.bulk_revoke_finished" in events
 
 
+@pytest.mark.parametrize("by", ["profile_id", "ca_key_id"])
+def test_what_is_on_hold_is_revoked_for_good(core: Core, by: str) -> None:
+    fleet = profile(core)
+    ids = issue(core, 4, fleet)
+    (key,) = core.rooms.authorities.authority_keys("iss-local")
+    wanted = {by: fleet if by == "profile_id" else key.ca_key_id}
+    for certificate_id, reason in zip(ids, ("certificateHold", "superseded"), strict=False):
+        path = {"certificate_id": certificate_id}
+        core.call("certificates.revoke", path=path, body={"reason": reason})
+    final = 1 if by == "profile_id" else 0  # the other is not in use any more by that key
+
+    preview = bulk(core, **wanted, reason="certificateHold", dry_run=True)
+    assert (preview.to_revoke, preview.total_skipped) == (2, 1 + final)
+    preview = bulk(core, **wanted, reason="keyCompromise", dry_run=True)
+    assert (preview.to_revoke, preview.total_skipped) == (3, final)
+    done = bulk(core, **wanted, reason="keyCompromise")
+
+    assert (done.total_revoked, done.total_failed, done.total_skipped) == (3, 0, final)
+    shown = core.call("certificates.get", path={"certificate_id": ids[0]})
+    assert shown.revocation_reason == "keyCompromise"
+    again = bulk(core, **wanted, reason="keyCompromise")
+    assert (again.total_revoked, again.total_failed) == (0, 0)
+
+
 @pytest.mark.spec("01/BULK-03")
 def test_another_number_than_expected_revokes_nothing(core: Core) -> None:
     fleet = profile(core)

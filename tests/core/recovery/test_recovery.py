@@ -224,6 +224,30 @@ class TestImportCRL:
         assert (again.added, again.certificates_revoked) == (0, 0)
 
     @pytest.mark.spec("02/DR-25")
+    def test_what_the_list_revoked_for_good_is_not_on_hold_any_more(
+        self, core: Core, web: Web
+    ) -> None:
+        made, held = make(core, "a.example.test"), make(core, "b.example.test")
+        for item in (made, held):
+            revoke(core, item.certificate_id, reason="certificateHold")
+        revoke(core, made.certificate_id, reason="keyCompromise")
+        crl = base64.b64encode(web.get("crl/iss-local").body).decode()
+        # What a restore to a moment before the second step leaves behind.
+        for statement in (
+            "UPDATE certificate_revocations SET reason = 'certificateHold'",
+            "UPDATE managed_certificates SET revocation_reason = 'certificateHold'",
+        ):
+            sql(core, statement)
+
+        answer = core.call("dr.import_crl", body={"crl": crl})
+
+        assert (answer.added, answer.certificates_revoked) == (1, 0)
+        for item, reason in ((made, "keyCompromise"), (held, "certificateHold")):
+            view = core.call("certificates.get", path={"certificate_id": item.certificate_id})
+            assert view.revocation_reason == reason
+        assert core.call("dr.import_crl", body={"crl": crl}).added == 0
+
+    @pytest.mark.spec("02/DR-25")
     def test_pem_and_certificates_that_nobody_knows(self, core: Core, web: Web) -> None:
         crl, _ = self.lost(core, web)
         sql(core, "DELETE FROM certificate_versions")

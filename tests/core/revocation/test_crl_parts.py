@@ -290,6 +290,20 @@ def test_without_the_setting_there_is_no_delta(
         assert web.get(delta_path(web)).status == 404
 
 
+def test_the_delta_tells_that_a_hold_became_final(core: Core, web: Web, clock: FakeClock) -> None:
+    made = make(core)
+    revoke(core, made.certificate_id, reason="certificateHold")
+    held_at = clock.now()
+    web.get("crl/iss-local")
+    clock.advance(timedelta(hours=1))
+
+    revoke(core, made.certificate_id, reason="keyCompromise")
+
+    (entry,) = x509.load_der_x509_crl(web.get(delta_path(web)).body)
+    reason = entry.extensions.get_extension_for_class(x509.CRLReason).value.reason
+    assert (reason, entry.revocation_date_utc) == (x509.ReasonFlags.key_compromise, held_at)
+
+
 @pytest.mark.parametrize("database_engine", ["sqlite"])
 def test_a_second_linter_has_no_complaint(core: Core, web: Web, tmp_path: Path) -> None:
     pytest.importorskip("pkilint")

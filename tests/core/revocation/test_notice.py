@@ -125,6 +125,38 @@ def test_each_with_its_own_reason(core: Core, vendor: Vendor, clock: FakeClock) 
     assert waiting(core) == 0
 
 
+def test_the_final_reason_of_a_hold_is_told_too(
+    core: Core, vendor: Vendor, clock: FakeClock
+) -> None:
+    made = make(core)
+    for reason in ("certificateHold", "superseded"):
+        revoke(core, made.certificate_id, reason=reason)
+        work(core, clock)
+
+    assert [reason.value for _, reason in vendor.heard] == ["certificateHold", "superseded"]
+    assert waiting(core) == 0
+
+
+def test_what_becomes_final_while_the_hold_is_told_is_told_again(
+    core: Core, vendor: Vendor, clock: FakeClock
+) -> None:
+    made = make(core)
+    revoke(core, made.certificate_id, reason="certificateHold")
+    tell = vendor.revoke
+
+    def meanwhile(certificate: CertRef, reason: CRLReason) -> object:
+        if reason is CRLReason.CERTIFICATE_HOLD:
+            revoke(core, made.certificate_id, reason="keyCompromise")
+        return tell(certificate, reason)
+
+    vendor.revoke = meanwhile  # type: ignore[method-assign] # the test's own vendor
+
+    work(core, clock)
+
+    assert [reason.value for _, reason in vendor.heard] == ["certificateHold", "keyCompromise"]
+    assert waiting(core) == 0
+
+
 def test_our_own_ca_needs_no_notice(core: Core) -> None:
     revoke(core, make(core).certificate_id)
 

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import threading
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 import pytest
 import sqlalchemy as sa
+from cryptography import x509
 
 from certctl_core.app import Core
 from certctl_core.kernel.errors import CertctlError
@@ -19,6 +20,7 @@ from certctl_core.lifecycle.revocation import (
 )
 from certctl_core.lifecycle.revocation._tables import certificate_revocations as rows
 from certctl_core.pki.keys import KeyAlgorithm, generate
+from certctl_core.pki.reasons import CRLReason
 from certctl_core.testing.factories import make_csr
 from certctl_core.testing.fakes import FakeClock
 from tests.core.revocation.support import Web, make, revoke
@@ -40,6 +42,23 @@ def renew(core: Core, certificate_id: str, csr: str | None = None) -> str:
     path = {"certificate_id": certificate_id}
     serial: str = core.call("certificates.renew", path=path, body=body).issued.version.serial_number
     return serial
+
+
+def answer(web: Web, serial: str) -> tuple[str | None, datetime | None]:
+    """Reason and date as OCSP gives them."""
+    single = web.ask(serial).answers[0]
+    return single.reason, single.revoked_at
+
+
+def number(web: Web) -> int:
+    return web.crl().extensions.get_extension_for_class(x509.CRLNumber).value.crl_number
+
+
+def entry_reason(entry: x509.RevokedCertificate) -> str | None:
+    try:
+        return entry.extensions.get_extension_for_class(x509.CRLReason).value.reason.value
+    except x509.ExtensionNotFound:
+        return None
 
 
 def count(core: Core) -> int:
@@ -303,6 +322,115 @@ class TestHold:
             assert set(web.listed()) == {made.serial.lstrip("0")}
             core.call("certificates.unhold", path=path)
             assert web.listed() == {}
+
+
+class TestHoldMadeFinal:
+    @pytest.mark.spec("02/REV-2", "02/CRL-1")
+    @pytest.mark.parametrize("reason", [one for one in CRLReason if one.value != "certificateHold"])
+    def test_every_relying_party_sees_the_reason_and_the_day_of_the_hold(
+        self, core: Core, web: Web, clock: FakeClock, reason: CRLReason
+    ) -> None:
+        made = make(core)
+        revoke(core, made.certificate_id, reason="certificateHold")
+        held_at, before = clock.now(), number(web)
+        assert answer(web, made.serial) == ("certificateHold", held_at)
+        clock.advance(timedelta(days=2))
+
+        view = core.call(
+            "certificates.revoke",
+            path={"certificate_id": made.certificate_id},
+            body={"reason": reason.value},
+        )
+
+        assert (view.serials, view.reason, view.revoked_at) == ([made.serial], reason, held_at)
+        shown_reason = None if reason is CRLReason.UNSPECIFIED else reason.value
+        assert answer(web, made.serial) == (shown_reason, held_at)
+        (entry,) = web.listed().values()
+        assert (entry_reason(entry), entry.revocation_date_utc) == (shown_reason, held_at)
+        assert number(web) > before
+        shown = certificate(core, made.certificate_id)
+        assert (shown.status, shown.revocation_reason, shown.revoked_at) == (
+            Status.REVOKED, reason.value, held_at,
+        )  # fmt: skip
+        assert count(core) == 1
+        with pytest.raises(NotOnHold):
+            core.call("certificates.unhold", path={"certificate_id": made.certificate_id})
+
+    def test_the_log_tells_both_steps(self, core: Core) -> None:
+        made = make(core)
+        for reason in ("certificateHold", "superseded"):
+            revoke(core, made.certificate_id, reason=reason)
+
+        found = core.call("audit.list", query={"action": "certificate.revoked"}).data
+        assert [item.details["reason"] for item in found] == ["superseded", "certificateHold"]
+
+    @pytest.mark.parametrize(
+        ("first", "second"),
+        [
+            ("certificateHold", "certificateHold"),
+            ("superseded", "certificateHold"),
+            ("superseded", "keyCompromise"),
+        ],
+    )
+    def test_nothing_else_changes_a_reason(self, core: Core, first: str, second: str) -> None:
+        made = make(core)
+        revoke(core, made.certificate_id, reason=first)
+        version = certificate(core, made.certificate_id).version
+
+        with pytest.raises(AlreadyRevoked):
+            revoke(core, made.certificate_id, reason=second)
+
+        shown = certificate(core, made.certificate_id)
+        assert (shown.revocation_reason, shown.version) == (first, version)
+
+    @pytest.mark.spec("02/PROF-3")
+    def test_a_compromised_key_is_blocked(self, core: Core) -> None:
+        made = make(core)
+        revoke(core, made.certificate_id, reason="certificateHold")
+
+        revoke(core, made.certificate_id, reason="keyCompromise")
+
+        assert len(core.call("blocked_keys.list").data) == 1
+
+    def test_the_later_invalidity_date_counts(self, core: Core, web: Web, clock: FakeClock) -> None:
+        made = make(core)
+        since = [clock.now() - timedelta(days=days) for days in (3, 5)]
+        hold = {"reason": "certificateHold", "invalidity_date": since[0].isoformat()}
+        revoke(core, made.certificate_id, **hold)
+
+        revoke(core, made.certificate_id, reason="superseded", invalidity_date=since[1].isoformat())
+
+        (entry,) = web.listed().values()
+        found = entry.extensions.get_extension_for_class(x509.InvalidityDate).value
+        assert found.invalidity_date_utc == since[1]
+
+    def test_an_old_version_on_hold_leaves_the_certificate_alone(
+        self, core: Core, web: Web
+    ) -> None:
+        made = make(core)
+        newest = renew(core, made.certificate_id)
+        for reason in ("certificateHold", "superseded"):
+            assert revoke(core, made.certificate_id, serial=made.serial, reason=reason) == [
+                made.serial
+            ]
+
+        assert (web.status(made.serial), web.status(newest)) == ("revoked", "good")
+        assert certificate(core, made.certificate_id).status is Status.ACTIVE
+
+    def test_what_was_not_revoked_yet_is_revoked_now(
+        self, core: Core, web: Web, clock: FakeClock
+    ) -> None:
+        made = make(core)
+        newest = renew(core, made.certificate_id)
+        revoke(core, made.certificate_id, reason="certificateHold")
+        held_at = clock.now()
+        clock.advance(timedelta(hours=1))
+
+        done = revoke(core, made.certificate_id, reason="superseded", scope="all_unexpired")
+
+        assert set(done) == {newest, made.serial}
+        assert answer(web, newest) == ("superseded", held_at)
+        assert answer(web, made.serial) == ("superseded", clock.now())
 
 
 def test_a_failing_transaction_leaves_no_trace(core: Core, web: Web) -> None:

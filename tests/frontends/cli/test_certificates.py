@@ -194,9 +194,12 @@ class TestIssue:
         assert [path.name for path in tmp_path.iterdir()] == ["key.pem"]
         assert (tmp_path / "key.pem").read_text() == "old"
 
-        fresh = tmp_path / "fresh"
+        fresh = tmp_path / "fresh" / "deep"
         assert certctl(*arguments[:-1], str(fresh)).code != 0
-        assert list(fresh.iterdir()) == []
+        assert not fresh.parent.exists()
+        fresh.parent.mkdir()
+        assert certctl(*arguments[:-1], str(fresh)).code != 0
+        assert list(fresh.parent.iterdir()) == [], "what was there stays"
 
     def test_an_answer_that_is_none_leaves_the_key(self, bare: Run, tmp_path: Path) -> None:
         def broken(_environ: object, start: Callable[..., object]) -> list[bytes]:
@@ -217,7 +220,7 @@ class TestIssue:
         result = bare(*where, "issue", "gone.example.test", "--out", str(tmp_path / "out"))
 
         assert result.code == 1
-        assert list((tmp_path / "out").iterdir()) == []
+        assert not (tmp_path / "out").exists()
 
     def test_a_name_that_is_taken_asks_for_renew(self, certctl: Run, tmp_path: Path) -> None:
         arguments = ("issue", "twice.example.test", "--out")
@@ -227,7 +230,7 @@ class TestIssue:
 
         assert again.code == 1
         assert "--renew" in again.err
-        assert list((tmp_path / "b").iterdir()) == []
+        assert not (tmp_path / "b").exists()
         assert renewed["certificate"]["id"] == first["certificate"]["id"]
         assert renewed["version"]["id"] != first["version"]["id"]
 
@@ -328,6 +331,15 @@ class TestCertificates:
 
         assert released.code == 0, released.err
         assert certctl("certificates", "show", name, "--json").json["status"] == "Active"
+
+    def test_a_hold_can_be_made_final(self, certctl: Run, name: str) -> None:
+        certctl("certificates", "revoke", name, "--reason", "certificateHold", "-y")
+        revoked = certctl("certificates", "revoke", name, "--reason", "superseded", "-y")
+
+        assert revoked.code == 0, revoked.err
+        shown = certctl("certificates", "show", name, "--json").json
+        assert (shown["status"], shown["revocation_reason"]) == ("Revoked", "superseded")
+        assert certctl("certificates", "unhold", name).code != 0
 
     def test_renews_from_a_request(self, certctl: Run, name: str, tmp_path: Path) -> None:
         csr = tmp_path / "new.csr"

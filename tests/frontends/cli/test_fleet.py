@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from certctl_core.testing.factories import make_csr
 from tests.frontends.cli.conftest import Run
 from tests.frontends.client.live import Live
 
@@ -93,6 +94,20 @@ def test_targets_are_linked_listed_and_unlinked(certctl: Run, live: Live, target
     assert certctl("targets", "list", "--certificate", name, "--json").json["data"] == []
     assert certctl("targets", "unlink", name, target).code == 2
     assert certctl("targets", "list", "--certificate", name, "--kind", "nginx").code == 2
+
+
+def test_a_certificate_says_who_renews_it(certctl: Run, live: Live, target: str) -> None:
+    name = "renewed.example.test"
+    with live.client() as client:
+        client.certificates.create(common_name=name, csr_pem=make_csr(name))
+
+    alone = certctl("certificates", "show", name).out
+    certctl("targets", "link", name, target, "--manual")
+    linked = certctl("certificates", "show", name).out
+
+    assert "by hand: no agent holds the key" in alone
+    assert "Next renewal:" not in alone
+    assert "by agents" in linked
 
 
 def test_a_target_is_shown_and_tested(certctl: Run, target: str) -> None:

@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import json
+from datetime import timedelta
+from functools import partial
 from pathlib import Path
 
 import pytest
+from certctl_cli.waiting import in_turn
 
 from certctl_core.kernel.release import VERSION
 from tests.frontends.cli.conftest import Run
 from tests.frontends.client.live import Live
+
+_AUDIT = "certctl_core.kernel.audit.workflow"
 
 
 class TestKeys:
@@ -57,6 +63,8 @@ class TestStatus:
 
         assert shown.code == 0
         assert "State:   ready" in shown.out
+        assert "  end within 30 days: 0" in shown.out
+        assert "expiring" not in shown.out
         assert document["status"] == "ready"
         assert document["summary"]["total_certificates"] >= 0
 
@@ -104,10 +112,45 @@ class TestAudit:
         assert rows[0]["action"] == "profile.created"
         assert "profile prof-default" in shown.out
 
-    def test_verifies_and_keeps_a_checkpoint(
-        self, certctl: Run, live: Live, tmp_path: Path
+    def test_waits_for_its_turn_to_verify(
+        self, certctl: Run, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        live.core.rooms.audit.seal(live.core.units)
+        waited: list[float] = []
+
+        def sleep(seconds: float) -> None:
+            waited.append(seconds)
+            monkeypatch.setattr(f"{_AUDIT}._MIN_BETWEEN_REQUESTS", timedelta(0))
+
+        monkeypatch.setattr("certctl_cli.audit.in_turn", partial(in_turn, sleep=sleep))
+        monkeypatch.setattr(f"{_AUDIT}._MIN_BETWEEN_REQUESTS", timedelta(0))
+        assert certctl("audit", "verify").code == 0
+        monkeypatch.setattr(f"{_AUDIT}._MIN_BETWEEN_REQUESTS", timedelta(minutes=30))
+
+        verified = certctl("audit", "verify")
+
+        assert (verified.code, len(waited)) == (0, 1), verified.err
+        assert 1700 < waited[0] <= 1800
+        assert f"Waiting {waited[0]:g} s" in verified.err
+        assert "Intact:" in verified.out
+
+    def test_gives_up_when_others_are_always_faster(
+        self, certctl: Run, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        waited: list[float] = []
+        monkeypatch.setattr("certctl_cli.audit.in_turn", partial(in_turn, sleep=waited.append))
+        monkeypatch.setattr(f"{_AUDIT}._MIN_BETWEEN_REQUESTS", timedelta(0))
+        assert certctl("audit", "verify").code == 0
+        monkeypatch.setattr(f"{_AUDIT}._MIN_BETWEEN_REQUESTS", timedelta(minutes=30))
+
+        refused = certctl("audit", "verify", "--json")
+
+        assert (refused.code, refused.out, len(waited)) == (1, "", 2)
+        assert json.loads(refused.err)["error"]["code"] == "verified_just_now"
+
+    def test_verifies_and_keeps_a_checkpoint(
+        self, certctl: Run, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    ) -> None:
+        monkeypatch.setattr(f"{_AUDIT}._MIN_BETWEEN_REQUESTS", timedelta(0))
         verified = certctl("audit", "verify", "--full", "--json")
         note = tmp_path / "checkpoint.txt"
         kept = certctl("audit", "checkpoint", "--out", str(note))

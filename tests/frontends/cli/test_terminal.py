@@ -72,6 +72,21 @@ def test_a_list_is_a_table_that_fits(live: Live, name: str) -> None:
     assert all(len(line) <= 100 for line in plain.splitlines())
 
 
+def test_a_narrow_terminal_keeps_names_whole(live: Live, name: str) -> None:
+    long = "www.terminal.example.test"
+    with live.client() as client:
+        made = client.certificates.create(common_name=long)
+    code, seen = _on_terminal(live, "certificates", "list", "-q", "terminal.example", width=60)
+    lines = _ESCAPE.sub("", seen).splitlines()
+
+    assert code == 0
+    assert all(len(line) <= 60 for line in lines)
+    assert [sum(one in line.split() for line in lines) for one in (name, "Pending")] == [1, 2]
+    assert any(long in line.split() for line in lines)
+    folded = "".join(line.split()[0] for line in lines if line.strip() and line[0] != " ")
+    assert made["id"] in folded
+
+
 def test_a_wide_terminal_shows_more(live: Live, name: str) -> None:
     _, narrow = _on_terminal(live, "certificates", "list", "-q", name, width=90)
     _, wide = _on_terminal(live, "certificates", "list", "-q", name, width=160)

@@ -42,6 +42,26 @@ def test_the_dialog_covers_what_the_reason_needs(core: Core, reason: str, revoke
     assert len([row for row in rows if row.revoked_at]) == revoked
 
 
+@pytest.mark.parametrize("database_engine", ["sqlite"])
+def test_a_hold_is_made_final_on_its_page(core: Core) -> None:
+    made = issue(core, "web.example.com")
+    page, reader = f"/ui/certificates/{made.certificate.id}", Reader(core)
+    reader.post(f"{page}/revoke", reason="certificateHold", scope="")
+
+    html = reader.open(page)
+    assert "Revoke for good" in words(html)
+    assert "Release hold" in words(html)
+    assert 'value="superseded"' in html
+    assert 'value="certificateHold"' not in html
+    answer = reader.post(f"{page}/revoke", reason="superseded", scope=preset(html, "scope"))
+
+    assert answer.status_code == 303, answer.text
+    html = reader.open(page)
+    assert "reason superseded" in words(html)
+    assert "Release hold" not in words(html)
+    assert "Revoke for good" not in words(html)
+
+
 @pytest.mark.spec("02/REV-1")
 @pytest.mark.parametrize("database_engine", ["sqlite"])
 def test_the_page_names_what_else_has_the_stolen_key(core: Core) -> None:

@@ -53,6 +53,28 @@ class TestConfig:
         assert "CERTCTL_SERVER_PORT" in problems
         assert "CERTCTL_LOG_LEVEL" in problems
 
+    @pytest.mark.spec("08/CFG-5")
+    def test_a_plugin_that_does_not_exist_is_not_switched_off(
+        self, tmp_path: Path, capsys: Said
+    ) -> None:
+        environ = _environ(tmp_path, PLUGINS_DISABLED="webhok,nginx,certctl:local,pager")
+
+        assert commands.config_check({}, config_file=None, environ=environ) == 2
+        said = capsys.readouterr().err
+        assert "CERTCTL_PLUGINS_DISABLED names 'webhok'" in said
+        assert "Did you mean webhook?" in said
+        assert "names 'pager'" in said
+        assert "nginx" not in said
+        assert "local" not in said
+
+    def test_unknown_plugins_are_a_warning_where_unknown_names_are_allowed(
+        self, tmp_path: Path, capsys: Said
+    ) -> None:
+        environ = _environ(tmp_path, PLUGINS_DISABLED="pager", CONFIG_ALLOW_UNKNOWN="true")
+
+        assert commands.config_check({}, config_file=None, environ=environ) == 0
+        assert "warning: CERTCTL_PLUGINS_DISABLED names 'pager'" in capsys.readouterr().out
+
     def test_check_of_good_settings(self, tmp_path: Path) -> None:
         assert commands.config_check({}, config_file=None, environ=_environ(tmp_path)) == 0
 
@@ -118,7 +140,19 @@ class TestDatabase:
         found = json.loads(capsys.readouterr().out)
         assert found["current"] == found["head"]
 
+        assert commands.db_heads({}, config_file=None, environ={}) == 0
+        assert capsys.readouterr().out.strip() == found["head"]
+        assert commands.db_plan({}, config_file=None, environ=environ) == 0
+        assert "Nothing is to be done" in capsys.readouterr().out
+
         assert commands.db_downgrade({}, config_file=None, environ=environ, revision="base") == 0
+        capsys.readouterr()
+        assert commands.db_plan({}, config_file=None, environ=environ) == 0
+        planned = capsys.readouterr().out
+        assert "-- 0001: Foundation" in planned
+        assert "-- reversible: yes" in planned
+        assert "CREATE TABLE agents" in planned
+        assert commands.db_plan({}, config_file=None, environ=environ, revision="4711") == 4
         assert commands.db_check({}, config_file=None, environ=environ) == 4
         assert "db upgrade" in capsys.readouterr().err
 

@@ -37,6 +37,14 @@ def test_every_bad_setting_is_named_at_once(directory: Path) -> None:
     assert "Traceback" not in done.stderr
 
 
+def test_a_plugin_that_does_not_exist_is_named(directory: Path) -> None:
+    done = run_to_end(directory, free_port(), PLUGINS_DISABLED="webhok")
+
+    assert done.returncode == 2
+    assert "CERTCTL_PLUGINS_DISABLED names 'webhok'" in done.stderr
+    assert "Did you mean webhook?" in done.stderr
+
+
 def test_a_busy_port_is_named_before_anything_is_made(directory: Path) -> None:
     with closing(socket.create_server(("127.0.0.1", 0))) as taken:
         port = taken.getsockname()[1]

@@ -95,6 +95,33 @@ def test_a_bad_trust_bundle_changes_nothing_and_a_mended_one_is_taken(
     eventually(lambda: changes() == ["reload"], what="the one event of several processes")
 
 
+@pytest.mark.spec("02/TRUST-3")
+def test_the_log_says_when_every_worker_has_reloaded(server: Running, folder: Path) -> None:
+    def ends() -> list[dict[str, Any]]:
+        return server.events("server.reloaded")
+
+    before = len(ends())
+    server.hang_up()
+    eventually(lambda: len(ends()) > before, what="the end of the reload")
+    good = ends()[-1]
+    assert (good["level"], good["workers"]) == ("info", 2), "a web worker and the background one"
+    assert server.events("server.reloading")[-1]["ts"] <= good["ts"]
+
+    bundle = folder / "trust.pem"
+    mended = bundle.read_text()
+    bundle.write_text("half a certi")
+    before = len(ends())
+    server.hang_up()
+    eventually(lambda: len(ends()) > before, what="the end of the reload")
+    bad = ends()[-1]
+    assert (bad["level"], bad["workers"]) == ("warn", 2)
+    assert bad["with_old_values"] == ["background", "web-1"]
+    bundle.write_text(mended)
+    server.hang_up()
+    eventually(lambda: len(ends()) > before + 1, what="the end of the reload")
+    assert ends()[-1]["level"] == "info"
+
+
 def test_the_log_level_reaches_every_process(server: Running, folder: Path) -> None:
     (folder / "level").write_text("error\n")
     _hang_up(server)

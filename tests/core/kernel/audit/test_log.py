@@ -31,6 +31,7 @@ from certctl_core.kernel.audit.rules import event_json, hash_of_event
 from certctl_core.kernel.db import UnitOfWorkFactory, Uow
 from certctl_core.kernel.errors import Conflict
 from certctl_core.kernel.events import Bus, Category
+from certctl_core.kernel.observability import REGISTRY
 from certctl_core.kernel.scheduler import Loop, Replica, Scheduler
 from certctl_core.kernel.secrets import Keyring, generate_keyring
 from tests.core.kernel.audit.conftest import OPERATOR, LanternLit, LanternRuled, b64, event
@@ -323,6 +324,28 @@ class TestVerifying:
         assert refusal.value.data["retry_after_seconds"] == 60
         clock.advance(timedelta(seconds=60))
         assert audit.verify_on_request(units, full=False, actor=OPERATOR).ok
+
+    @pytest.mark.spec("05/AUD-24")
+    def test_what_a_person_verifies_is_sealed_first(self, audit, units, write):
+        write("lan-1", "lan-2")
+
+        report = audit.verify_on_request(units, full=False, actor=OPERATOR)
+
+        assert (report.ok, report.tree_size) == (True, 2)
+
+    @pytest.mark.spec("08/RL-4")
+    def test_who_has_to_wait_is_counted(self, audit, units, sealed):
+        def counted() -> float:
+            found = REGISTRY.get("certctl_rate_limited_total")
+            assert found is not None
+            return sum(x.value for x in found.series() if "audit_verify" in dict(x.labels).values())
+
+        before = counted()
+        audit.verify_on_request(units, full=False, actor=OPERATOR)
+        assert counted() == before
+        with pytest.raises(VerifiedJustNow):
+            audit.verify_on_request(units, full=False, actor=OPERATOR)
+        assert counted() == before + 1
 
 
 class TestReading:
