@@ -31,6 +31,9 @@ def test_a_viewer_sees_no_action_and_is_refused_when_it_forces_one(desk: Desk) -
         "/ui/targets",
         "/ui/jobs",
         "/ui/notifications",
+        "/ui/notifiers",
+        "/ui/notification-routes",
+        "/ui/notification-routes/nr-default",
     ):
         desk.open(path)
         posts = page.locator("main form[method=post], dialog form[method=post]")
@@ -47,6 +50,8 @@ def test_a_viewer_sees_no_action_and_is_refused_when_it_forces_one(desk: Desk) -
         "/ui/profiles/new",
         "/ui/profiles/prof-default/edit",
         "/ui/targets/new",
+        "/ui/notifiers/new",
+        "/ui/notification-routes/new",
         "/ui/api-keys",
         "/ui/api-keys/new",
     ):

@@ -130,6 +130,7 @@ def option(
     choices_from: str = "",
     env: str = "",
     since: str = "",
+    pem: bool = False,
     **constraints: Any,
 ) -> Any:
     """Declare a field.
@@ -147,6 +148,7 @@ def option(
         choices_from: Name of a method of the plugin class that lists the choices.
         env: Overrides the last part of the environment name.
         since: Product version that brought it.
+        pem: Forms give it several lines; ``PemBundle`` has them anyway.
         constraints: ``ge``, ``le``, ``min_length``, ``max_length``, ``pattern`` as in pydantic.
     """
     given: dict[str, object] = {
@@ -166,6 +168,8 @@ def option(
     }
     if given["secret"] == "value":  # noqa: S105 - a mark, not a secret
         extra |= {"writeOnly": True, "format": "password"}
+    if pem:
+        extra["contentMediaType"] = "application/x-pem-file"
     return Field(
         default, title=title, description=help or None, json_schema_extra=extra, **constraints
     )
@@ -202,7 +206,7 @@ class ClientCert(ConfigModel):
     cert: PemBundle = option(
         title="Certificate", help="PEM: the client certificate, then its chain."
     )
-    key: Secret = secret(title="Private key", help="PEM, plain or encrypted.")
+    key: Secret = secret(title="Private key", help="PEM, plain or encrypted.", pem=True)
     passphrase: Secret | None = secret(
         None, title="Passphrase", help="Of the private key, if it is encrypted.", advanced=True
     )

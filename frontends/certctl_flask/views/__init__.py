@@ -16,6 +16,8 @@ from certctl_flask.views import (
     fleet,
     hierarchy,
     home,
+    notification_routes,
+    notifiers,
     people,
     revocation,
     session,
@@ -52,6 +54,8 @@ def create_ui(core: Core) -> Blueprint:
         delivery,
         people,
         evidence,
+        notifiers,
+        notification_routes,
     ):
         module.add(blueprint, pages)
 

@@ -8,10 +8,17 @@ from typing import Any
 from flask import Blueprint, request
 from werkzeug.wrappers.response import Response
 
-from certctl_core.kernel.errors import CertctlError, FieldError, Invalid, NotFound
+from certctl_core.kernel.errors import CertctlError, NotFound
 from certctl_flask.views.base import Pages, Values, list_state
 from certctl_flask.views.choices import choices
-from certctl_flask.views.config_form import config_of, field_name, fields_of, initial
+from certctl_flask.views.config_form import (
+    config_of,
+    fields_of,
+    initial,
+    placed,
+    secrets_again,
+    unchecked,
+)
 
 _STATUSES = ("Online", "Offline", "Degraded")
 
@@ -169,10 +176,7 @@ def _targets(blueprint: Blueprint, pages: Pages) -> None:
                 "enabled": bool(form.get("enabled")),
                 "config": config_of(schema, form),
             }
-            try:
-                made = pages.call("targets.create", body=body)
-            except Invalid as error:
-                raise _at_fields(error) from error
+            made = pages.call("targets.create", body=body)
             return f"/ui/targets/{made['id']}", "The target is created."
 
         return pages.submit(act, lambda values: _target_form(pages, kind, **values))
@@ -222,22 +226,13 @@ def _kind(pages: Pages, kind: str) -> Values:
     raise NotFound
 
 
-def _at_fields(error: Invalid) -> Invalid:
-    """Give the errors of ``config.key_path`` to the form's field ``config[key_path]``."""
-    moved = []
-    for item in error.fields:
-        head, _, rest = item.field.partition(".")
-        name = field_name(rest) if head == "config" and rest else item.field
-        moved.append(FieldError(field=name, message=item.message))
-    error.fields = tuple(moved)
-    return error
-
-
 def _target_form(pages: Pages, kind: str, *, status: int = 200, **values: Any) -> Response:
     types = pages.rows("target_types.list")
     chosen = _kind(pages, kind) if kind else None
     fields = fields_of(chosen["schema"]) if chosen else []
-    form = initial(fields) | values.pop("form", {})
+    sent = values.pop("form", {})
+    form = initial(fields) | (unchecked(fields, sent) if request.method == "POST" else {}) | sent
+    errors, faults = placed(values.pop("errors", {}), fields)
     return pages.render(
         "targets/form.html",
         "targets",
@@ -247,6 +242,8 @@ def _target_form(pages: Pages, kind: str, *, status: int = 200, **values: Any) -
         agents=choices(pages, "agents", "agent_id"),
         fields=fields,
         form=form,
+        errors=secrets_again(fields, sent) | errors,
+        faults=faults,
         **values,
     )
 

@@ -14,6 +14,7 @@ from certctl_flask.views.choices import Choices
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from tests.frontends.ui import samples_data as data
+from tests.frontends.ui import samples_notices
 from tests.frontends.ui.samples_deployments import DEPLOYMENTS
 
 UI = Path(filters.__file__).parent
@@ -395,7 +396,7 @@ _AGENTS = common(
 _AGENT = common(
     nav="agents", agent=data.AGENTS[0], targets=data.TARGETS[:1], jobs=data.JOBS, blocked=None
 )
-_FIELDS = [
+_FIELDS = [{"default": None, "stored": None, "clearable": False, "is_secret": item["type"] == "secret"} | item for item in (
     {"name": "cert_path", "title": "Certificate file", "help": "Certificate and chain are written here.", "type": "text", "required": True, "choices": [], "placeholder": "/etc/nginx/tls/site.crt", "group": "Files", "advanced": False},
     {"name": "key_path", "title": "Key file", "help": "Written with mode 0600.", "type": "text", "required": True, "choices": [], "placeholder": "/etc/nginx/tls/site.key", "group": "Files", "advanced": False},
     {"name": "verify", "title": "Check the handshake", "help": "Connect after the reload and compare the certificate.", "type": "bool", "required": False, "choices": [], "placeholder": "", "group": "Checks", "advanced": False},
@@ -403,11 +404,11 @@ _FIELDS = [
     {"name": "reload", "title": "Reload by", "help": "", "type": "choice", "required": True, "choices": [("systemctl", "systemctl reload nginx"), ("signal", "nginx -s reload")], "placeholder": "", "group": "Checks", "advanced": False},
     {"name": "hosts", "title": "Names to check", "help": "One a line.", "type": "list", "required": False, "choices": [], "placeholder": "", "group": "Checks", "advanced": True},
     {"name": "passphrase", "title": "Passphrase", "help": "Kept sealed.", "type": "secret", "required": False, "choices": [], "placeholder": "", "group": "Checks", "advanced": True},
-]  # fmt: skip
+)]  # fmt: skip
 _AGENT_PICKS = _picks("agents", ("ag-1", "web-1"), ("ag-2", "web-2"))
 _TARGET_FORM = common(
     nav="targets",
-    kind={"kind": "nginx", "title": "nginx"},
+    kind={"kind": "nginx", "title": "nginx"}, faults=[],
     types=[{"kind": "nginx", "title": "nginx", "available": True, "reason": None}, {"kind": "f5", "title": "F5 BIG-IP", "available": False, "reason": "not installed"}],
     agents=_AGENT_PICKS,
     fields=_FIELDS,
@@ -577,3 +578,4 @@ PAGES: dict[str, tuple[str, Context]] = {
     "error-404": ("error.html", _error(404, "Not found", "There is no certificate with the id mc-1.")),
     "error-500": ("error.html", _error(500, "Something went wrong", "The control plane could not finish this request.") | {"actor": None}),
 }  # fmt: skip
+PAGES |= samples_notices.pages(common, rows, query)

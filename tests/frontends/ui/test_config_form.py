@@ -4,7 +4,18 @@ from __future__ import annotations
 
 from typing import Any
 
-from certctl_flask.views.config_form import config_of, field_name, fields_of, initial
+from certctl_flask.views.config_form import (
+    config_after,
+    config_of,
+    field_name,
+    fields_of,
+    initial,
+    placed,
+    secrets_again,
+    stored_fields,
+    stored_form,
+    unchecked,
+)
 from werkzeug.datastructures import MultiDict
 
 SCHEMA: dict[str, Any] = {
@@ -113,3 +124,110 @@ def test_an_error_finds_its_field() -> None:
     assert field_name("verify.attempts") == "config[verify.attempts]"
     assert field_name("hosts.1") == "config[hosts]"
     assert field_name("key_path") == "config[key_path]"
+
+
+def test_an_error_stands_at_its_field_or_is_told_apart() -> None:
+    errors = {
+        "name": "taken",
+        "config.hosts.1": "no host",
+        "config.verify": "does not fit",
+        "config": "give both or neither",
+        "config.gone": "unknown",
+    }
+
+    found, rest = placed(errors, fields_of(SCHEMA))
+
+    assert found == {
+        "name": "taken",
+        "config[hosts]": "no host",
+        "config[verify.enabled]": "does not fit",
+    }
+    assert rest == ["give both or neither", "unknown"]
+
+
+def test_what_a_browser_leaves_out_is_off_and_secrets_are_asked_for_again() -> None:
+    fields = fields_of(SCHEMA)
+
+    assert unchecked(fields, {"config[mode]": "a"}) == {"config[verify.enabled]": False}
+    assert unchecked(fields, {"config[verify.enabled]": "true"}) == {}
+    assert list(secrets_again(fields, {"config[token]": "x"})) == ["config[token]"]
+    assert secrets_again(fields, {"config[token]": ""}) == {}
+
+
+STORED: dict[str, Any] = {
+    "verify": {"enabled": False, "attempts": 5},
+    "reload_command": ["nginx", "-s", "reload"],
+    "timeout": "2m",
+    "owner": "root",
+    "cert_path": "/etc/web.crt",
+    "hosts": ["a.example.com", "b.example.com"],
+    "token": {"set": True, "updated_at": "2026-01-01T00:00:00Z"},
+    "mode": "b",
+    "rules": [{"deep": {"er": 1}}],
+    "client": {"cert": "PEM", "key": {"set": True}},
+}
+CLIENT = {
+    "properties": {
+        **SCHEMA["properties"],
+        "rules": {"type": "array", "items": {"type": "object"}},
+        "client": {
+            "anyOf": [{"$ref": "#/$defs/Client"}, {"type": "null"}],
+            "default": None,
+            "x-certctl": {"secret": True},
+        },
+    },
+    "$defs": {
+        **SCHEMA["$defs"],
+        "Client": {
+            "type": "object",
+            "required": ["cert", "key"],
+            "properties": {
+                "cert": {"type": "string", "contentMediaType": "application/x-pem-file"},
+                "key": {"type": "string", "writeOnly": True},
+            },
+        },
+    },
+    "required": SCHEMA["required"],
+}
+
+
+def _edited(**changes: str) -> dict[str, object]:
+    """What is stored after an edit of the form that shows ``STORED``."""
+    form: MultiDict[str, str] = MultiDict()
+    for name, value in stored_form(stored_fields(CLIENT, STORED), STORED).items():
+        if value is not False:
+            form[name] = "true" if value is True else str(value).replace("\n", "\r\n")
+    for name, text in changes.items():
+        form[name] = text
+    return config_after(CLIENT, form, STORED)
+
+
+def test_an_edit_without_a_change_changes_nothing() -> None:
+    assert _edited() == STORED
+
+
+def test_an_edit_changes_what_was_written() -> None:
+    after = _edited(
+        **{
+            "config[hosts]": "c.example.com",
+            "config[verify.enabled]": "true",
+            "config[owner]": "",
+            "config[token]": "new",
+            "config[client.cert]": "OTHER",
+        }
+    )
+
+    assert after.pop("owner", "its default") == "its default"
+    assert after == {name: value for name, value in STORED.items() if name != "owner"} | {
+        "hosts": ["c.example.com"],
+        "verify": {"enabled": True, "attempts": 5},
+        "token": "new",
+        "client": {"cert": "OTHER", "key": {"set": True}},
+    }
+
+
+def test_secrets_and_whole_parts_are_taken_away() -> None:
+    after = _edited(**{"clear[token]": "true", "config[client.cert]": ""})
+
+    assert after["token"] is None
+    assert after["client"] is None
