@@ -17,16 +17,15 @@ from certctl_cli.columns import (
     SAMPLE,
 )
 from certctl_cli.editing import (
+    add_configuring,
+    add_deleting,
     add_editing,
-    config_options,
-    deleted,
+    end_with,
     read_object,
-    require_change,
 )
 from certctl_cli.lazy import Group
-from certctl_cli.lists import confirm, list_options, show, show_list, yes_option
+from certctl_cli.lists import list_options, show, show_list
 from certctl_cli.options import state
-from certctl_cli.output import Column
 
 if TYPE_CHECKING:
     from certctl_client.types import ProfilePreview
@@ -54,88 +53,12 @@ def show_issuer(issuer_id: str) -> None:
     show(state().client().issuers.get(issuer_id), ISSUER)
 
 
-@issuers.command("create")
-@click.argument("name")
-@click.option("--kind", required=True, metavar="KIND", help="An installed kind, as local.")
-@click.option("--id", "issuer_id", metavar="ID", help="Its id; made when not given.")
-@config_options
-@click.option(
-    "--test", "is_tested", is_flag=True, help="Test it first; save nothing if that fails."
-)
-@click.option("--disabled", is_flag=True, help="It takes no orders yet.")
-def create_issuer(
-    name: str,
-    *,
-    kind: str,
-    issuer_id: str | None,
-    config: dict[str, Any],
-    is_tested: bool,
-    disabled: bool,
-) -> None:
-    """Create an issuer; 'certctl plugins list' shows the kinds.
-
-    Give secrets with --config - from a file or a pipe: others on this machine see a command line.
-    """
-    issuer = (
-        state()
-        .client()
-        .issuers.create(
-            name,
-            kind=kind,
-            config=config,
-            issuer_id=issuer_id,
-            enabled=not disabled,
-            test=is_tested,
-        )
-    )
-    show(issuer, ISSUER)
-
-
-@issuers.command("change")
-@click.argument("issuer_id", metavar="ID")
-@click.option("--name", metavar="NAME", help="Another name.")
-@config_options
-@click.option("--enable/--disable", "enabled", default=None, help="Let it take orders, or not.")
-def change_issuer(
-    issuer_id: str, *, name: str | None, config: dict[str, Any], enabled: bool | None
-) -> None:
-    """Change an issuer; members of its configuration that are not given stay, secrets as well."""
-    given = {"name": name, "config": config or None, "enabled": enabled}
-    changes = {member: value for member, value in given.items() if value is not None}
-    require_change(changes)
-    issuers_of_client = state().client().issuers
-    version = issuers_of_client.get(issuer_id)["version"]
-    show(issuers_of_client.update(issuer_id, changes, version=version), ISSUER)
-
-
-@issuers.command("delete")
-@click.argument("issuer_id", metavar="ID")
-@yes_option
-def delete_issuer(issuer_id: str, *, is_sure: bool) -> None:
-    """Delete an issuer that nothing refers to."""
-    confirm(f"Delete the issuer {issuer_id}?", is_sure=is_sure)
-    state().client().issuers.delete(issuer_id)
-    deleted(issuer_id, "issuer")
-
-
 @issuers.command("test")
 @click.argument("issuer_id", metavar="ID")
 @click.pass_context
 def test_issuer(ctx: click.Context, issuer_id: str) -> None:
     """Let the server check that an issuer can be used; exits 1 when it cannot."""
-    output = state().output
-    report = state().client().issuers.test(issuer_id)
-    if output.is_json:
-        output.document(report)
-    else:
-        columns = (
-            Column(title="Check", key="name"),
-            Column(title="Passed", key="ok"),
-            Column(title="Found", key="detail"),
-            Column(title="Hint", value=lambda row: "" if row["ok"] else row["hint"]),
-        )
-        output.table(report["checks"], columns, empty="Nothing was checked.")
-    ctx.exit(0 if report["ok"] else 1)
+    end_with(ctx, state().client().issuers.test(issuer_id))
 
 
 @click.group(cls=Group, name="profiles")
@@ -230,6 +153,17 @@ def show_policy(policy_id: str) -> None:
     show(state().client().renewal_policies.get(policy_id), POLICY)
 
 
+add_configuring(
+    issuers,
+    "an issuer",
+    configured=lambda client: client.issuers,
+    columns=ISSUER,
+    kind="local",
+    use="take orders",
+)
+add_deleting(
+    issuers, "an issuer", delete=lambda client, object_id: client.issuers.delete(object_id)
+)
 add_editing(profiles, "a profile", documents=lambda client: client.profiles, columns=PROFILE)
 add_editing(
     policies, "a renewal policy", documents=lambda client: client.renewal_policies, columns=POLICY

@@ -135,6 +135,35 @@ ISSUER = (
     Column(title="Configuration", key="config"),
     CREATED,
 )
+NOTIFIERS = ISSUERS
+NOTIFIER = (
+    *ISSUER,
+    Column(title="Secrets, shown this once", key="generated_secrets"),
+)
+ROUTES = (
+    ID,
+    NAME,
+    Column(title="Priority", key="priority"),
+    ENABLED,
+    Column(title="Events", value=lambda r: r["match"]["events"] or "all"),
+    Column(title="Severities", value=lambda r: r["match"]["severities"] or "all"),
+    Column(title="Notifiers", key="notifiers"),
+)
+ROUTE = (
+    *ROUTES[:-1],
+    Column(title="Environments", value=nested("match.environments")),
+    Column(title="Issuers", value=nested("match.issuer_ids")),
+    Column(title="Profiles", value=nested("match.profile_ids")),
+    ROUTES[-1],
+    Column(title="Goes on", key="continue"),
+    CREATED,
+)
+TOLD = (
+    ID,
+    NAME,
+    ENABLED,
+    Column(title="Route", key="route_name"),
+)
 PROFILES = (
     ID,
     NAME,

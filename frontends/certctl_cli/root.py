@@ -84,6 +84,16 @@ COMMANDS: dict[str, Entry] = {
         help="List, show, cancel and retry jobs.",
         section=_FLEET,
     ),
+    "notifiers": Entry(
+        place="certctl_cli.notifiers:notifiers",
+        help="List, show, create, change and test notifiers.",
+        section=_PEOPLE,
+    ),
+    "notification-routes": Entry(
+        place="certctl_cli.notifiers:routes",
+        help="List, show, create and change the routes of notifications.",
+        section=_PEOPLE,
+    ),
     "keys": Entry(
         place="certctl_cli.keys:keys",
         help="List, create, rotate and revoke API keys.",

@@ -58,9 +58,12 @@ Servers and agents:
   jobs     List, show, cancel and retry jobs.
 
 People and records:
-  keys   List, create, rotate and revoke API keys.
-  me     Show who you are and what you may do.
-  audit  List the audit log and verify it.
+  notifiers            List, show, create, change and test notifiers.
+  notification-routes  List, show, create and change the routes of
+                       notifications.
+  keys                 List, create, rotate and revoke API keys.
+  me                   Show who you are and what you may do.
+  audit                List the audit log and verify it.
 
 More:
   status      Show whether the server is ready, and its numbers.

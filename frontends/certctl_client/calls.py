@@ -11,6 +11,7 @@ from certctl_client.routes import BASE_PATH, ROUTES
 from certctl_core.values import dataclass
 
 Row = TypeVar("Row")
+Made = TypeVar("Made")
 PAGE_SIZE = 100
 """Rows that a walk asks for at a time; the server allows 500."""
 
@@ -242,6 +243,44 @@ class Documents(Collection[Row]):
     def delete(self, object_id: str) -> None:
         """Delete an object that nothing refers to."""
         self._one("delete", object_id)
+
+
+class Configured(Collection[Row], Generic[Row, Made]):
+    """A group whose objects are configured plugins; ``Made`` is the answer to ``create``."""
+
+    def create(
+        self,
+        name: str,
+        *,
+        kind: str,
+        config: Mapping[str, object],
+        object_id: str | None = None,
+        enabled: bool = True,
+        test: bool = False,
+    ) -> Made:
+        """Make an object.
+
+        Args:
+            name: Unique in the group.
+            kind: An installed kind, ``local`` or ``webhook``.
+            config: By the kind's schema.
+            object_id: Its id; made by the server when not given.
+            enabled: Whether it is used.
+            test: Test first; nothing is saved when the test fails.
+        """
+        body: dict[str, object] = {
+            "name": name, "kind": kind, "config": dict(config), "enabled": enabled, "test": test,
+        }  # fmt: skip
+        return cast("Made", self._create(body | ({"id": object_id} if object_id else {})))
+
+    def update(
+        self, object_id: str, changes: Mapping[str, object], *, version: int | None = None
+    ) -> Row:
+        """Change members; ``version`` makes the change conditional on it (412 otherwise).
+
+        Members of ``config`` that are absent stay, secrets as well; null takes one away.
+        """
+        return cast("Row", self._update(object_id, changes, version))
 
 
 def editable(members: Mapping[str, object]) -> dict[str, object]:

@@ -25,6 +25,7 @@ from certctl_client.lifecycle import (
     RenewalPolicies,
     TrustBundles,
 )
+from certctl_client.notices import NotificationRoutes, Notifiers
 from certctl_client.people import APIKeys, Audit, Auth
 from certctl_client.settings import ClientSettings, read_client_file
 
@@ -89,6 +90,8 @@ class Client(Calls):
         self.agents = Agents(self)
         self.enrollment_tokens = EnrollmentTokens(self)
         self.targets = Targets(self)
+        self.notifiers = Notifiers(self)
+        self.notification_routes = NotificationRoutes(self)
         self.api_keys = APIKeys(self)
         self.auth = Auth(self)
         self.audit = Audit(self)

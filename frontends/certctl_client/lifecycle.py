@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, cast
 
-from certctl_client.calls import Collection, Documents, Group, Page, editable
+from certctl_client.calls import Collection, Configured, Documents, Group, Page, editable
 
 if TYPE_CHECKING:
     from certctl_client.types import (
@@ -230,7 +230,7 @@ class Certificates(Collection["Certificate"]):
         return cast("PEMExport", self._one("download", certificate_id, query=query))
 
 
-class Issuers(Collection["Issuer"]):
+class Issuers(Configured["Issuer", "Issuer"]):
     """Configured issuers."""
 
     NAME = "issuers"
@@ -243,40 +243,6 @@ class Issuers(Collection["Issuer"]):
     def ca_chain(self, issuer_id: str) -> CAChain:
         """Its CA certificates in PEM, the issuing one first."""
         return cast("CAChain", self._one("ca_chain", issuer_id))
-
-    def create(
-        self,
-        name: str,
-        *,
-        kind: str,
-        config: Mapping[str, object],
-        issuer_id: str | None = None,
-        enabled: bool = True,
-        test: bool = False,
-    ) -> Issuer:
-        """Make an issuer.
-
-        Args:
-            name: Unique among the issuers.
-            kind: An installed kind, ``local``.
-            config: By the kind's schema.
-            issuer_id: Its id; made by the server when not given.
-            enabled: Whether it takes orders.
-            test: Test first; nothing is saved when the test fails.
-        """
-        body: dict[str, object] = {
-            "name": name, "kind": kind, "config": dict(config), "enabled": enabled, "test": test,
-        }  # fmt: skip
-        return cast("Issuer", self._create(body | ({"id": issuer_id} if issuer_id else {})))
-
-    def update(
-        self, issuer_id: str, changes: Mapping[str, object], *, version: int | None = None
-    ) -> Issuer:
-        """Change members; ``version`` makes the change conditional on it (412 otherwise).
-
-        Members of ``config`` that are absent stay, secrets as well; null takes one away.
-        """
-        return cast("Issuer", self._update(issuer_id, changes, version))
 
     def delete(self, issuer_id: str) -> None:
         """Delete an issuer that nothing refers to."""

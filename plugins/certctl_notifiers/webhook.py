@@ -102,7 +102,11 @@ class WebhookConfig(PluginConfig):
         example='{"text": "${title}: ${text}"}',
     )
     headers: dict[str, Secret] = secret_option(
-        {}, title="Headers", help="Further header fields, such as Authorization.", advanced=True
+        {},
+        title="Headers",
+        help="Further header fields, such as Authorization, as JSON.",
+        placeholder='{"Authorization": "Bearer 4f0c"}',
+        advanced=True,
     )
     client: ClientCert | None = client_cert(
         required=False,

@@ -33,6 +33,9 @@ def test_a_viewer_sees_no_action_and_is_refused_when_it_forces_one(desk: Desk) -
         "/ui/targets",
         "/ui/jobs",
         "/ui/notifications",
+        "/ui/notifiers",
+        "/ui/notification-routes",
+        "/ui/notification-routes/nr-default",
     ):
         desk.open(path)
         posts = page.locator("main form[method=post], dialog form[method=post]")
@@ -53,6 +56,8 @@ def test_a_viewer_sees_no_action_and_is_refused_when_it_forces_one(desk: Desk) -
         "/ui/renewal-policies/new",
         "/ui/renewal-policies/rp-default/edit",
         "/ui/targets/new",
+        "/ui/notifiers/new",
+        "/ui/notification-routes/new",
         "/ui/api-keys",
         "/ui/api-keys/new",
     ):

@@ -23,6 +23,7 @@ from certctl_core.insight.notifications.errors import (
     RouteNotFound,
     UnknownNotifierKind,
 )
+from certctl_core.insight.notifications.events import OWN_TAGS
 from certctl_core.insight.notifications.inbox import NotificationService
 from certctl_core.insight.notifications.instances import NotifierParts
 from certctl_core.insight.notifications.outbox import Outbox
@@ -44,6 +45,7 @@ from certctl_core.insight.notifications.schemas import (
 )
 from certctl_core.insight.notifications.service import NotifierService
 from certctl_core.insight.notifications.types import (
+    ALL_NOTIFIERS,
     DeliveryState,
     NotificationStatus,
     NotifierHealth,
@@ -54,6 +56,8 @@ from certctl_core.insight.notifications.types import (
 from certctl_core.insight.notifications.workflow import NotifierWorkflow
 
 __all__ = [
+    "ALL_NOTIFIERS",
+    "OWN_TAGS",
     "CreateNotifier",
     "CreateRoute",
     "CreatedNotifierView",

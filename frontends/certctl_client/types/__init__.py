@@ -80,6 +80,14 @@ from certctl_client.types.lifecycle import (
     Unhold,
     Version,
 )
+from certctl_client.types.notices import (
+    CreatedNotifier,
+    Notifier,
+    PreviewedNotifier,
+    Route,
+    RouteMatch,
+    RoutePreview,
+)
 from certctl_client.types.people import (
     APIKey,
     AuditEvent,
@@ -139,6 +147,7 @@ __all__ = [
     "Check",
     "Checkpoint",
     "Compromised",
+    "CreatedNotifier",
     "DeltaCheck",
     "Dependents",
     "Deploy",
@@ -167,6 +176,7 @@ __all__ = [
     "NewAPIKey",
     "NewAgent",
     "NewEnrollmentToken",
+    "Notifier",
     "OCSPAnswers",
     "OCSPCheck",
     "OCSPState",
@@ -176,6 +186,7 @@ __all__ = [
     "PluginList",
     "PreviewFinding",
     "PreviewSentence",
+    "PreviewedNotifier",
     "Profile",
     "ProfilePreview",
     "Purged",
@@ -195,6 +206,9 @@ __all__ = [
     "Role",
     "Rotated",
     "RotatedCA",
+    "Route",
+    "RouteMatch",
+    "RoutePreview",
     "SameKey",
     "SampleCertificate",
     "SampleExtension",

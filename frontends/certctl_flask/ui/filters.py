@@ -50,7 +50,7 @@ _LABELS = {
     "rolled_back": "Rolled back",
 }
 
-_SPELT = "ACME API CA CRL CSR DNS EKU EST ID IP OCSP SAN SCEP TLS TTL URL URLs"
+_SPELT = "ACME API CA CRL CSR DNS DR EKU EST ID IP OCSP SAN SCEP TLS TTL URL URLs"
 _ACRONYMS = {word.lower(): word for word in _SPELT.split()}
 
 _MINUTE, _HOUR, _DAY = 60, 3600, 86400

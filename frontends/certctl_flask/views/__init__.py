@@ -17,6 +17,8 @@ from certctl_flask.views import (
     hierarchy,
     home,
     issuers,
+    notification_routes,
+    notifiers,
     people,
     policies,
     profiles,
@@ -56,6 +58,8 @@ def create_ui(core: Core) -> Blueprint:
         delivery,
         people,
         evidence,
+        notifiers,
+        notification_routes,
     ):
         module.add(blueprint, pages)
 

@@ -18,6 +18,8 @@ _READERS = {
     "rp": ("renewal_policies.get", "renewal_policy_id"),
     "ag": ("agents.get", "agent_id"),
     "tgt": ("targets.get", "target_id"),
+    "nfr": ("notifiers.get", "notifier_id"),
+    "nr": ("notification_routes.get", "route_id"),
 }
 _KEY = "ak"
 

@@ -85,9 +85,9 @@ def _silence() -> Iterator[None]:
 
 
 @contextmanager
-def live_installation(folder: Path) -> Iterator[Live]:
-    """Open an installation in a folder, serve it, make keys for it."""
-    settings = Settings.for_directory(folder / "data", rate_limit_enabled=False)
+def live_installation(folder: Path, **more: Any) -> Iterator[Live]:
+    """Open an installation in a folder, serve it, make keys for it; ``more`` are settings."""
+    settings = Settings.for_directory(folder / "data", rate_limit_enabled=False, **more)
     with (
         _silence(),
         Core.open(settings) as core,

@@ -36,7 +36,7 @@ class Reader:
         assert answer.status_code == 200, (answer.status_code, answer.text)
         return answer.text
 
-    def post(self, path: str, **form: str) -> TestResponse:
+    def post(self, path: str, **form: str | list[str]) -> TestResponse:
         """Send a form with the token of the session."""
         cookie = self.client.get_cookie("__Host-certctl_csrf", domain="certctl.example.test")
         assert cookie is not None

@@ -13,7 +13,7 @@ from certctl_flask.views.ca_picture import draw
 from certctl_flask.views.choices import Choices
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
-from tests.frontends.ui import samples_catalogue
+from tests.frontends.ui import samples_catalogue, samples_notices
 from tests.frontends.ui import samples_data as data
 from tests.frontends.ui.samples_deployments import DEPLOYMENTS
 
@@ -583,3 +583,4 @@ PAGES: dict[str, tuple[str, Context]] = {
     "error-500": ("error.html", _error(500, "Something went wrong", "The control plane could not finish this request.") | {"actor": None}),
 }  # fmt: skip
 PAGES |= samples_catalogue.pages(common, rows, query, _TYPES)
+PAGES |= samples_notices.pages(common, rows, query)
