@@ -42,7 +42,7 @@ from certctl_core.values import dataclass
 if TYPE_CHECKING:
     from importlib.metadata import Distribution, EntryPoint
 
-    from pluggy import HookspecOpts
+    from pluggy import HookimplOpts, HookspecOpts
 
 HOOK_MODULES: tuple[ModuleType, ...] = (
     challenges,
@@ -118,6 +118,11 @@ class _Manager(pluggy.PluginManager):
         if not name.startswith(HOOK_PREFIX):
             return None
         return super().parse_hookspec_opts(module_or_class, name)
+
+    @override
+    def parse_hookimpl_opts(self, plugin: object, name: str) -> HookimplOpts | None:
+        # Two thirds of what `dir` gives are Python's own; no hook has such a name.
+        return None if name.startswith("__") else super().parse_hookimpl_opts(plugin, name)
 
 
 def make_manager() -> pluggy.PluginManager:
