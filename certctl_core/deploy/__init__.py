@@ -5,7 +5,9 @@ It runs on the target host, inside the agent: no database, no server. ``DeployEn
 
 from __future__ import annotations
 
-from certctl_core.deploy.engine import DeployEngine
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
 from certctl_core.deploy.errors import (
     BaselineBroken,
     Cancelled,
@@ -24,7 +26,6 @@ from certctl_core.deploy.errors import (
     VerifyFailed,
     WriteFailed,
 )
-from certctl_core.deploy.policy import Policy
 from certctl_core.deploy.report import (
     RETRYABLE,
     DeployReport,
@@ -36,6 +37,10 @@ from certctl_core.deploy.report import (
     Verification,
     VerificationStatus,
 )
+
+if TYPE_CHECKING:
+    from certctl_core.deploy.engine import DeployEngine
+    from certctl_core.deploy.policy import Policy
 
 __all__ = [
     "RETRYABLE",
@@ -66,3 +71,13 @@ __all__ = [
     "VerifyFailed",
     "WriteFailed",
 ]
+
+# The control plane reads reports and deploys nothing: it does not load what does.
+_LATE = {"DeployEngine": "engine", "Policy": "policy"}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _LATE:
+        message = f"module {__name__!r} has no attribute {name!r}"
+        raise AttributeError(message)
+    return getattr(import_module(f"{__name__}.{_LATE[name]}"), name)

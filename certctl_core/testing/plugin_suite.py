@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 
 import pytest
 
-from certctl_core.contracts.host.registry import manifest_fault
+from certctl_core.contracts.host.registry import config_fault, manifest_fault
 from certctl_core.contracts.options import (
     PluginConfig,
     config_schema,
@@ -48,6 +48,7 @@ class PluginContract:
         """The registry would take the class."""
         assert issubclass(self.plugin, Plugin)
         assert manifest_fault(self.plugin, self.base) is None
+        assert config_fault(self.plugin) is None
 
     def test_every_field_says_what_it_is(self) -> None:
         """Title and help drive form, command line and reference page."""

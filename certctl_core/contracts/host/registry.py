@@ -293,6 +293,8 @@ class Registry:
         label = kind if isinstance(kind, str) else getattr(item, "__name__", "")
         try:
             fault = manifest_fault(item, base)
+            if fault is None and not source.is_first_party:
+                fault = config_fault(item)
             missing = "" if fault else missing_packages(item)
         except (Exception, SystemExit) as error:  # noqa: BLE001 - foreign class attributes may raise
             fault, missing = f"has an unreadable manifest: {error}", ""
@@ -357,11 +359,25 @@ def manifest_fault(item: object, base: type) -> str | None:
     version = getattr(item, "api_version", None)
     if version != API_VERSION:
         return f"it is made for version {version} of the plugin contract, this is {API_VERSION}"
-    config = getattr(item, "Config", getattr(item, "config_model", PluginConfig))
+    config = _config_of(item)
     if not (isinstance(config, type) and issubclass(config, PluginConfig)):
         return "its Config is no PluginConfig"
     if isinstance(item, type) and issubclass(item, Issuer) and (gaps := capability_gaps(item)):
         return "; ".join(gaps)
+    return None
+
+
+def _config_of(item: object) -> Any:
+    return getattr(item, "Config", getattr(item, "config_model", PluginConfig))
+
+
+def config_fault(item: object) -> str | None:
+    """Why a foreign ``Config`` cannot be used; our own are built when they are needed."""
+    config: type[PluginConfig] = _config_of(item)
+    try:
+        config.model_rebuild()
+    except Exception as error:  # noqa: BLE001 - a foreign class may raise anything
+        return f"its Config cannot be built: {type(error).__name__}: {error}"
     return None
 
 

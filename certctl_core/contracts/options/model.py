@@ -59,6 +59,7 @@ class ConfigModel(BaseModel):
         frozen=True,
         hide_input_in_errors=True,
         validate_default=True,
+        defer_build=True,  # of all that are installed, few are used
     )
 
     @override

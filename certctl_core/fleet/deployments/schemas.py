@@ -77,7 +77,7 @@ class WorkItemView(View):
     spki_sha256: str | None = None
     not_after: datetime | None = None
     target: WorkTargetView | None = None
-    options: WorkOptionsView = WorkOptionsView()
+    options: WorkOptionsView = Field(default_factory=WorkOptionsView)
 
 
 class WorkView(View):
@@ -171,8 +171,8 @@ class DeployResult(Input):
     stages: list[ReportedStage] = Field(default_factory=list, max_length=64)
     address: Address = ""
     fingerprint_sha256: Fingerprint = ""
-    verification: ReportedVerification = ReportedVerification()
-    rollback: ReportedRollback = ReportedRollback()
+    verification: ReportedVerification = Field(default_factory=ReportedVerification)
+    rollback: ReportedRollback = Field(default_factory=ReportedRollback)
     details: dict[str, Any] = Field(default_factory=dict, max_length=64)
 
 

@@ -50,13 +50,16 @@ from certctl_core.values import dataclass
 COLLECTION = "notification_routes"
 SORTS = {"created_at": R.created_at, "priority": R.priority, "name": R.name}
 _SEEDED = "notification_routes_seeded"
-_DEFAULT = CreateRoute(
-    id=DEFAULT_ROUTE_ID,
-    name="Everything from warning on",
-    priority=1000,
-    match=RouteMatch(severities=[Severity.WARNING, Severity.CRITICAL]),
-    notifiers=[ALL_NOTIFIERS],
-)
+
+
+def _default() -> CreateRoute:
+    return CreateRoute(
+        id=DEFAULT_ROUTE_ID,
+        name="Everything from warning on",
+        priority=1000,
+        match=RouteMatch(severities=[Severity.WARNING, Severity.CRITICAL]),
+        notifiers=[ALL_NOTIFIERS],
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -114,7 +117,7 @@ class RouteService:
         """Make the default route at the first start; whoever deletes it is not asked again."""
         marker = uow.insert(instance).values(name=_SEEDED, value="yes").on_conflict_do_nothing()
         if uow.execute(marker.execution_options(preserve_rowcount=True)).rowcount == 1:
-            self.create(uow, _DEFAULT)
+            self.create(uow, _default())
 
     def get(self, uow: Uow, route_id: str) -> RouteView:
         """One route.

@@ -139,7 +139,7 @@ class NotifierQuery(ListQuery):
 class DeleteNotifierQuery(BaseModel):
     """How a notifier is deleted."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, defer_build=True)
 
     force: bool = Field(default=False, description="Cancel the deliveries that wait for it.")
 

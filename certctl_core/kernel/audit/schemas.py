@@ -92,7 +92,7 @@ class ConsistencyView(View):
 class ConsistencyQuery(BaseModel):
     """Between which sizes."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, populate_by_name=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, populate_by_name=True, defer_build=True)
 
     first: int = Field(alias="from", ge=1, description="The smaller tree size.")
     second: int | None = Field(
@@ -118,7 +118,7 @@ class ExportFormat(StrEnum):
 class ExportQuery(BaseModel):
     """What to export."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, populate_by_name=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, populate_by_name=True, defer_build=True)
 
     since: AwareDatetime = Field(alias="from", description="From this time on.")
     until: AwareDatetime = Field(alias="to", description="Before this time.")

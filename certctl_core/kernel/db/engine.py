@@ -121,6 +121,8 @@ class Database:
             DatabaseUnavailable: The database cannot be reached.
             DatabaseBusy: A statement time-out.
         """  # noqa: D205 - the summary needs both engines
+        if self._hot and not self._reader.pool.checkedin():  # type: ignore[attr-defined] # both are queues
+            self._cool_down()  # rather than open another one
         with _translated(), self._reader.connect() as connection:
             yield connection
 
