@@ -428,8 +428,8 @@ class Report(TypedDict):
     duration_ms: int
 
 
-class Issuer(TypedDict):
-    """One configured issuer; secrets show as ``{"set": true, …}``."""
+class Configured(TypedDict):
+    """What is configured of a plugin; secrets show as ``{"set": true, …}``."""
 
     id: str
     name: str
@@ -449,6 +449,10 @@ class Issuer(TypedDict):
     created_at: str
     updated_at: str
     version: int
+
+
+class Issuer(Configured):
+    """One configured issuer."""
 
 
 class TrustAnchor(TypedDict):

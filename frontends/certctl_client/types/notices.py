@@ -2,32 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any, TypedDict
+from typing import TypedDict
 
-from certctl_client.types.lifecycle import Report
+from certctl_client.types.lifecycle import Configured
 
 
-class Notifier(TypedDict):
-    """One configured notifier; secrets show as ``{"set": true, …}``."""
-
-    id: str
-    name: str
-    kind: str
-    title: str
-    config: dict[str, Any]
-    capabilities: list[str]
-    enabled: bool
-    source: str
-    state: str
-    state_reason: str
-    health: str
-    test_status: str
-    last_tested_at: str | None
-    last_test_report: Report | None
-    created_by: str
-    created_at: str
-    updated_at: str
-    version: int
+class Notifier(Configured):
+    """One configured notifier."""
 
 
 class CreatedNotifier(Notifier):

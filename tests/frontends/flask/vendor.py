@@ -30,6 +30,7 @@ from certctl_core.contracts.options import (
     secret,
 )
 from certctl_core.contracts.plugin import hookimpl
+from tests.core.issuers.conftest import Missing, Scripted
 
 
 class Plan(StrEnum):
@@ -70,29 +71,6 @@ class Widgets(Issuer):
     @override
     def submit(self, req: IssueRequest) -> Issued:
         return Issued(leaf="leaf")
-
-
-class Scripted(Issuer):
-    kind = "scripted"
-    title = "Scripted CA"
-    api_version = 1
-    capabilities = frozenset({Cap.EXECUTES_CODE})
-
-    @override
-    def test(self) -> CheckReport:
-        return CheckReport()
-
-    @override
-    def submit(self, req: IssueRequest) -> Issued:
-        return Issued(leaf="leaf")
-
-
-class Missing(Scripted):
-    kind = "missing"
-    title = "Missing CA"
-    packages = ("certctl_no_such_package",)
-    extra = "missing"
-    capabilities = frozenset()
 
 
 class Vendor:
