@@ -143,6 +143,7 @@ class Host:
         return (
             len(found) == versions
             and site.served() == found[0]["fingerprint_sha256"]
+            and not site.is_reloading()
             and not is_busy(self.jobs(certificate_id=certificate_id))
         )
 

@@ -9,7 +9,7 @@ import signal
 import ssl
 import subprocess
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -71,7 +71,21 @@ class Nginx:
 
     def await_serving(self, fingerprint: str) -> None:
         """Wait until it serves that certificate: after a reload old workers may still answer."""
-        eventually(lambda: self.served() == fingerprint, what="the certificate to be served")
+        eventually(
+            lambda: self.served() == fingerprint and not self.is_reloading(),
+            what="the certificate to be served",
+        )
+
+    def is_reloading(self) -> bool:
+        """Whether a worker from before a reload may still answer beside the new one."""
+        master = (self.folder / "nginx.pid").read_text().strip()
+        workers = Path(f"/proc/{master}/task/{master}/children").read_text().split()
+        accepting = 0
+        for worker in workers:
+            with suppress(OSError):
+                title = Path(f"/proc/{worker}/cmdline").read_bytes()
+                accepting += bool(title) and b"shutting down" not in title
+        return accepting > 1
 
     def served(self) -> str:
         """SHA-256 of the certificate that it serves now."""
