@@ -147,6 +147,31 @@ def placed(errors: Mapping[str, str], fields: Iterable[Values]) -> tuple[Values,
     return found, rest
 
 
+def filled(
+    fields: list[Values],
+    stored: Values | None,
+    sent: Values,
+    errors: Mapping[str, str],
+    *,
+    is_sent: bool,
+) -> Values:
+    """What a page shows in its form: ``fields``, ``form``, ``errors`` and ``faults``.
+
+    Args:
+        fields: Of the configuration.
+        stored: The configuration that is edited; None for a new one.
+        sent: What was entered, in this part of the form and around it.
+        errors: As for ``placed``.
+        is_sent: The form came back: boxes that it lacks were unticked.
+    """
+    shown = initial(fields) if stored is None else stored_form(fields, stored)
+    if is_sent:
+        shown |= unchecked(fields, sent)
+    beside, faults = placed(errors, fields)
+    again = secrets_again(fields, sent)
+    return {"fields": fields, "form": shown | sent, "errors": again | beside, "faults": faults}
+
+
 def initial(fields: list[Values]) -> Values:
     """The form before anything was entered: the defaults of the kind."""
     return {f"config[{field['name']}]": field["default"] for field in fields}

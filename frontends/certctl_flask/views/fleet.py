@@ -14,10 +14,7 @@ from certctl_flask.views.choices import choices
 from certctl_flask.views.config_form import (
     config_of,
     fields_of,
-    initial,
-    placed,
-    secrets_again,
-    unchecked,
+    filled,
 )
 
 _STATUSES = ("Online", "Offline", "Degraded")
@@ -231,8 +228,7 @@ def _target_form(pages: Pages, kind: str, *, status: int = 200, **values: Any) -
     chosen = _kind(pages, kind) if kind else None
     fields = fields_of(chosen["schema"]) if chosen else []
     sent = values.pop("form", {})
-    form = initial(fields) | (unchecked(fields, sent) if request.method == "POST" else {}) | sent
-    errors, faults = placed(values.pop("errors", {}), fields)
+    errors = values.pop("errors", {})
     return pages.render(
         "targets/form.html",
         "targets",
@@ -240,10 +236,7 @@ def _target_form(pages: Pages, kind: str, *, status: int = 200, **values: Any) -
         kind=chosen,
         types=[{**item, "reason": item.get("error") or ""} for item in types],
         agents=choices(pages, "agents", "agent_id"),
-        fields=fields,
-        form=form,
-        errors=secrets_again(fields, sent) | errors,
-        faults=faults,
+        **filled(fields, None, sent, errors, is_sent=request.method == "POST"),
         **values,
     )
 

@@ -20,12 +20,9 @@ from certctl_flask.views.base import (
 from certctl_flask.views.config_form import (
     config_after,
     config_of,
-    initial,
+    filled,
     placed,
-    secrets_again,
     stored_fields,
-    stored_form,
-    unchecked,
 )
 
 _VERBS = {
@@ -284,18 +281,14 @@ def _form(
         if issuer is None:
             raise
         chosen = {"kind": kind, "title": issuer["title"], "schema": None}
-    stored = issuer["config"] if issuer else {}
-    fields = stored_fields(chosen["schema"], stored) if chosen else []
-    shown = stored_form(fields, stored) if issuer else initial(fields)
+    stored = issuer["config"] if issuer else None
+    fields = stored_fields(chosen["schema"], stored or {}) if chosen else []
     if form is None and issuer:
         form = {"name": issuer["name"], "enabled": issuer["enabled"], "version": issuer["version"]}
     problem = values.pop("problem", None)
-    errors, rest = placed(values.pop("errors", {}), fields)
+    errors = dict(values.pop("errors", {}))
     if problem and problem["code"] in _FIELDS:
         errors[_FIELDS[problem["code"]]] = problem["detail"]
-    sent = form or {}
-    if request.method == "POST":
-        shown |= unchecked(fields, sent)
     return pages.render(
         "issuers/form.html",
         "issuers",
@@ -303,11 +296,8 @@ def _form(
         issuer=issuer,
         kind=chosen,
         types=[] if chosen else _types(pages),
-        fields=fields,
-        form=shown | sent,
         problem=problem,
-        errors=secrets_again(fields, sent) | errors,
-        faults=rest,
         report=values.pop("report", None) or (problem or {}).get("report"),
+        **filled(fields, stored, form or {}, errors, is_sent=request.method == "POST"),
         **values,
     )

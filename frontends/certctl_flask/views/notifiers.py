@@ -12,12 +12,8 @@ from certctl_flask.views.base import Pages, Values, list_state
 from certctl_flask.views.config_form import (
     config_after,
     config_of,
-    initial,
-    placed,
-    secrets_again,
+    filled,
     stored_fields,
-    stored_form,
-    unchecked,
 )
 
 _NEWEST = 10
@@ -173,12 +169,9 @@ def _form(
     status: int = 200,
     **values: Any,
 ) -> Response:
-    stored = notifier["config"] if notifier else {}
-    fields = stored_fields(kind["schema"], stored) if kind else []
-    shown = stored_form(fields, stored) if notifier else initial(fields)
-    if request.method == "POST":
-        shown |= unchecked(fields, form)
-    errors, faults = placed(values.pop("errors", {}), fields)
+    stored = notifier["config"] if notifier else None
+    fields = stored_fields(kind["schema"], stored or {}) if kind else []
+    errors = values.pop("errors", {})
     return pages.render(
         "notifiers/form.html",
         "notifiers",
@@ -186,10 +179,7 @@ def _form(
         kind=kind,
         types=pages.rows("notifier_types.list"),
         notifier=notifier,
-        fields=fields,
-        form=shown | form,
-        errors=secrets_again(fields, form) | errors,
-        faults=faults,
+        **filled(fields, stored, form, errors, is_sent=request.method == "POST"),
         **values,
     )
 

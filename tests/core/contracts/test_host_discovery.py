@@ -162,6 +162,16 @@ def test_aliases_are_accepted_without_case_and_answered_canonically(installed):
         ("Good.kind = 'Bad Kind'; certctl_issuers = hook(Good)", "kind must match"),
         ("Good.title = ''; certctl_issuers = hook(Good)", "no title"),
         ("Good.Config = dict; certctl_issuers = hook(Good)", "no PluginConfig"),
+        (
+            """
+            from certctl_core.contracts.options import PluginConfig
+            class Settings(PluginConfig):
+                place: "NowhereDefined"
+            Good.Config = Settings
+            certctl_issuers = hook(Good)
+            """,
+            "its Config cannot be built: PydanticUndefinedAnnotation",
+        ),
         ("certctl_issuers = hook(dict)", "dict is no Issuer"),
         ("certctl_issuers = hook(Good(None, None))", "Good is no Issuer"),
         (

@@ -259,3 +259,15 @@ class TestTroubleHasAName:
             with pytest.raises(sa.exc.DBAPIError) as caught, units.begin() as uow:
                 uow.execute(sa.text(statement))
             assert translate(caught.value) is None
+
+
+@pytest.mark.parametrize("database_engine", ["postgres"])
+def test_a_connection_at_hand_is_used_before_another_is_opened(database_url: str) -> None:
+    database = Database(database_url, application_name="counted")
+    mine = "SELECT count(*) FROM pg_stat_activity WHERE application_name = 'counted'"
+
+    database.borrow(lambda connection: connection.cursor().execute("SELECT 1"))
+    with database.read() as connection:
+        assert connection.scalar(sa.text(mine)) == 1
+
+    database.close()
